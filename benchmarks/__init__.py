@@ -1,0 +1,1 @@
+"""Measurements of flopscope next to the tools that people use today."""

@@ -1,0 +1,358 @@
+"""Measure flopscope next to other counters: `python -m benchmarks.analyzer --help`.
+
+One run measures everything side by side: every counter in its own process, timed in
+turns, so that a busy moment of the machine falls on all of them alike.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from importlib import metadata
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from tabulate import tabulate
+
+from benchmarks import models, peers
+from benchmarks.models import MODELS
+from benchmarks.peers import META, PEERS, REAL_GRAD, Outcome, Worker
+
+BARE, BASELINE = "bare meta forward", "FlopCounterMode"
+COLD, WARM = "flopscope cold", "flopscope warm"
+QUICK_MODELS = ("resnet50", "mobilenet_v2")
+
+REPEATS = 5  # turns for each counter; a turn of a quick one is several runs
+SLOW_SECONDS, SLOW_TURNS = 2.0, 3
+BUDGET_SECONDS = 20.0  # of timed runs for each (counter, model); one turn always runs
+SAME_COUNT = 0.001  # of the published count: modes this close to each other count alike
+
+WARM_SHARE, COLD_SHARE = 1 / 15, 1 / 3
+SHELL_PAIRS, SHELL_LIMIT = 5, 1.5
+
+
+@dataclass
+class Row:
+    """All that one counter gave on one model; `failure` says why the rest is missing."""
+
+    mode: str = "-"
+    macs: float | None = None
+    peak_bytes: int | None = None
+    runs: list[float] = field(default_factory=list)
+    tried: dict[str, Outcome] = field(default_factory=dict)
+    failure: str = ""
+
+    @property
+    def seconds(self) -> float | None:
+        """The median of the timed runs."""
+        return median(self.runs) if self.runs else None
+
+
+Rows = dict[str, Row]  # by counter
+
+
+def choose_mode(peer: str, model: str, published: float) -> Row:
+    """Return the fastest mode among those whose count is as good as this counter's best.
+
+    A mode that counts worse is not what anybody should use: two counters count linear
+    layers twice on meta tensors, and several miss attention without autograd.
+    """
+    tried: dict[str, Outcome] = {}
+    for mode in PEERS[peer].modes:
+        if (mode == META or MODELS[model].real_weights) and not _is_settled(peer, mode, tried):
+            tried[mode] = peers.run_once(peer, model, mode)
+    off = {mode: abs(one.macs / 1e9 / published - 1) for mode, one in tried.items() if one.macs is not None}
+    if not off:
+        return Row(tried=tried, failure=_why(model, [one.failure for one in tried.values()]))
+    exact = [mode for mode in off if models.agrees(tried[mode].macs or 0.0, published)]
+    good = exact or [mode for mode in off if off[mode] <= min(off.values()) + SAME_COUNT]
+    mode = min(good, key=lambda one: tried[one].seconds or 0.0)
+    return Row(mode, tried[mode].macs, tried[mode].peak_bytes, tried=tried)
+
+
+def _is_settled(peer: str, mode: str, tried: dict[str, Outcome]) -> bool:
+    """Whether trying `mode` cannot change the choice any more."""
+    counts = [one.macs for one in tried.values() if one.macs is not None]
+    if any(one.failure == "not installed" for one in tried.values()):
+        return True
+    if PEERS[peer].first_that_works:
+        return bool(counts)
+    # Autograd only costs time, and is there for counts that go wrong without it.
+    return mode == REAL_GRAD and len(counts) > 1 and max(counts) - min(counts) <= SAME_COUNT * max(counts)
+
+
+def _why(model: str, failures: list[str]) -> str:
+    """Say in one line why no mode worked, with the failure nearest to the manual's use."""
+    needs = f"needs real weights ({MODELS[model].weights_size})"
+    if not failures:
+        return needs
+    if failures[-1] == "not installed" or MODELS[model].real_weights:
+        return failures[-1]
+    return f"{failures[-1]} (on meta; otherwise {needs})"
+
+
+def time_in_turns(model: str, rows: Rows, turns: int) -> None:
+    """Time all counters of one model round-robin, and fill in `runs` of each row."""
+    workers: dict[str, Worker] = {}
+    for name, row in rows.items():
+        if not row.failure:
+            workers[name] = Worker(peers.serve_timings, name, model, row.mode)
+    for name in list(workers):
+        _hear(rows[name], name, workers)
+        rows[name].runs.clear()  # the first run warms up
+    for turn in range(turns):
+        # Each turn starts one counter later, so that none always follows the same one.
+        names = list(workers)
+        shift = turn % max(len(names), 1)
+        for name in names[shift:] + names[:shift]:
+            if _has_time_left(rows[name].runs, turn):
+                workers[name].link.send(True)
+                _hear(rows[name], name, workers)
+    for worker in workers.values():
+        worker.end()
+
+
+def _has_time_left(runs: list[float], turn: int) -> bool:
+    if not runs:
+        return True
+    slow = median(runs) > SLOW_SECONDS
+    return sum(runs) < BUDGET_SECONDS and not (slow and turn >= SLOW_TURNS)
+
+
+def _hear(row: Row, name: str, workers: dict[str, Worker]) -> None:
+    """Take down the times that a process sends; one that fails takes no further part."""
+    answer = workers[name].answer()
+    if isinstance(answer, list):
+        row.runs += answer
+    else:
+        row.failure = str(answer)
+        workers.pop(name).end()
+
+
+def measure_model(model: str, names: list[str], turns: int, published: float) -> Rows:
+    """Measure all counters on one model: counts and peaks first, then times in turns."""
+    with ThreadPoolExecutor(min(2, os.cpu_count() or 1)) as pool:
+        chosen = pool.map(lambda name: choose_mode(name, model, published), names)
+        rows = dict(zip(names, chosen, strict=True))
+    time_in_turns(model, rows, turns)
+    return rows
+
+
+def _ratio(row: Row, base: Row) -> float | None:
+    return row.seconds / base.seconds if row.seconds and base.seconds else None
+
+
+def _number(value: float | None, layout: str) -> str:
+    return "-" if value is None else format(value, layout)
+
+
+def _deviation(macs: float | None, published: float) -> str:
+    """Say `yes` for agreement in all printed digits, or how far off the count is."""
+    if not macs:
+        return "-"
+    if models.agrees(macs, published):
+        return "yes"
+    return f"{(macs / 1e9 / published - 1) * 100:+.2f} %"
+
+
+def model_table(model: str, rows: Rows, published: float, memory: bool) -> str:
+    """Lay out what all counters gave on one model."""
+    headers = ["counter", "tensors", "median ms", "x bare", "x FlopCounter", "runs"]
+    headers += ["peak MB", "GMACs", "as published"]
+    lines: list[list[str]] = []
+    for name, row in rows.items():
+        if row.failure:
+            lines.append([name, row.failure])
+            continue
+        peak = row.peak_bytes / 1e6 if memory and row.peak_bytes is not None else None
+        lines.append(
+            [
+                name,
+                row.mode,
+                _number((row.seconds or 0.0) * 1e3, ".2f"),
+                _number(_ratio(row, rows[BARE]), ".3f"),
+                _number(_ratio(row, rows[BASELINE]), ".3f"),
+                str(len(row.runs)),
+                _number(peak, ".0f"),
+                _number(row.macs / 1e9 if row.macs else None, ".3f"),
+                _deviation(row.macs, published),
+            ]
+        )
+    # Failures are too wide for a column, so they follow the table.
+    whole = [line for line in lines if len(line) > 2]
+    failed = [f"  {name}: {why}" for name, why in (line for line in lines if len(line) == 2)]
+    align = ("left", "left", *("right",) * (len(headers) - 2))
+    table = tabulate(whole, headers, disable_numparse=True, colalign=align if whole else None)
+    title = f"{MODELS[model].title}: published {published:.3f} GMACs"
+    return "\n".join([title, table, *failed])
+
+
+def time_shell() -> dict[str, Any]:
+    """Time the command line against importing torchvision, in interleaved pairs."""
+    script = Path(sys.executable).parent / "flopscope"
+    if not script.exists():
+        return {"failure": "no flopscope script next to the interpreter"}
+    commands = {
+        "flopscope": [str(script), "analyze", "torchvision:resnet50"],
+        "import": [sys.executable, "-c", "import torchvision"],
+    }
+    seconds: dict[str, list[float]] = {"flopscope": [], "import": []}
+    for pair in range(SHELL_PAIRS + 1):
+        for name, command in commands.items():
+            start = time.perf_counter()
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode:
+                last = (done.stderr.strip().splitlines() or [""])[-1]
+                return {"failure": f"{name} ended with {done.returncode}: {last[:90]}"}
+            if pair:  # the first pair fills the disk cache
+                seconds[name].append(time.perf_counter() - start)
+    middle = {name: median(values) for name, values in seconds.items()}
+    return {**seconds, "ratio": middle["flopscope"] / middle["import"], "medians": middle}
+
+
+@dataclass
+class Target:
+    """One promise and whether it held everywhere it was measured."""
+
+    name: str
+    verdict: str
+    details: list[str]
+
+
+def _share_target(label: str, name: str, share: float, results: dict[str, Rows]) -> Target:
+    """Check that `name` takes at most `share` of FlopCounterMode's time on every model."""
+    details: list[str] = []
+    held: list[bool | None] = []
+    for model, rows in results.items():
+        ratio = _ratio(rows[name], rows[BASELINE]) if name in rows else None
+        why = rows[name].failure if name in rows and rows[name].failure else "not measured"
+        held.append(None if ratio is None else ratio <= share)
+        details.append(f"{model}: {why if ratio is None else f'1/{1 / ratio:.1f}'}")
+    return Target(label, _verdict(held), details)
+
+
+def _fastest_target(results: dict[str, Rows]) -> Target:
+    """Check that cold and warm are both faster than every other counter on every model."""
+    details: list[str] = []
+    held: list[bool | None] = []
+    for model, rows in results.items():
+        own = [row.seconds for name, row in rows.items() if name in (COLD, WARM)]
+        others = {name: row.seconds for name, row in rows.items() if row.seconds and name not in (COLD, WARM, BARE)}
+        if len(own) < 2 or None in own or not others:
+            held.append(None)
+            details.append(f"{model}: not measured")
+            continue
+        slowest_own = max(value for value in own if value is not None)
+        rival = min(others, key=lambda name: others[name] or 0.0)
+        held.append(slowest_own < (others[rival] or 0.0))
+        rival_ms = (others[rival] or 0.0) * 1e3
+        details.append(f"{model}: {slowest_own * 1e3:.1f} ms, {rival} {rival_ms:.1f} ms")
+    return Target("cold and warm faster than every counter", _verdict(held), details)
+
+
+def _verdict(held: list[bool | None]) -> str:
+    if False in held:
+        return "MISSED"
+    return "PASS" if held and None not in held else "NOT MEASURED"
+
+
+def check_targets(results: dict[str, Rows], shell: dict[str, Any]) -> list[Target]:
+    """Check every target on what was measured; what was not measured never passes."""
+    ratio = shell.get("ratio")
+    shell_detail = shell["failure"] if ratio is None else f"{ratio:.2f}x"
+    return [
+        _share_target("warm <= 1/15 of FlopCounterMode", WARM, WARM_SHARE, results),
+        _share_target("cold <= 1/3 of FlopCounterMode", COLD, COLD_SHARE, results),
+        _fastest_target(results),
+        Target(
+            "command line within 1.5x of importing torchvision",
+            _verdict([None if ratio is None else ratio <= SHELL_LIMIT]),
+            [shell_detail],
+        ),
+    ]
+
+
+def _versions() -> dict[str, str]:
+    """Return the versions of everything measured; a package that is missing is left out."""
+    found = {"python": platform.python_version()}
+    names = ["torch", "torchvision", "transformers", "flopscope", "fvcore", "thop", "ptflops"]
+    names += ["torchinfo", "calflops", "deepspeed", "torchprofile", "torchscan", "torchlens"]
+    for name in names:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def write_json(path: Path, results: dict[str, Rows], published: dict[str, float], extra: dict[str, Any]) -> None:
+    """Write every run of every counter, with what is needed to read it later."""
+    by_model = {
+        model: {
+            "published_gmacs": published[model],
+            "counters": {name: {**asdict(row), "median_seconds": row.seconds} for name, row in rows.items()},
+        }
+        for model, rows in results.items()
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = {"versions": _versions(), "models": by_model, **extra}
+    path.write_text(json.dumps(content, indent=1) + "\n")
+
+
+def _chosen(parser: argparse.ArgumentParser, given: str, known: list[str]) -> list[str]:
+    names = [name.strip() for name in given.split(",")]
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        parser.error(f"unknown: {', '.join(unknown)}; known: {', '.join(known)}")
+    return names
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """Parse the command line into lists of models and counters and the rest."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--models", default="", help="comma-separated; default: all")
+    parser.add_argument("--peers", default="", help="comma-separated counters; default: all")
+    parser.add_argument("--repeats", type=int, default=0, help=f"turns, default {REPEATS}")
+    parser.add_argument("--json", type=Path, default=Path("benchmarks/results/analyzer.json"))
+    parser.add_argument("--no-memory", action="store_true", help="leave out peak memory")
+    parser.add_argument("--quick", action="store_true", help="two models, two turns")
+    options = parser.parse_args(arguments)
+    fallback = list(QUICK_MODELS if options.quick else MODELS)
+    options.models = _chosen(parser, options.models, list(MODELS)) if options.models else fallback
+    named = _chosen(parser, options.peers, list(PEERS)) if options.peers else list(PEERS)
+    # Ratios and targets need these four whatever was asked for.
+    options.peers = [name for name in PEERS if name in {COLD, WARM, BARE, BASELINE, *named}]
+    options.repeats = options.repeats or (2 if options.quick else REPEATS)
+    return options
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Measure, print the tables and the targets, and write the JSON."""
+    options = parse(arguments)
+    for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[variable] = "1"
+    shell = time_shell()
+    results: dict[str, Rows] = {}
+    published: dict[str, float] = {}
+    for model in options.models:
+        published[model] = models.published_gmacs(model)
+        results[model] = measure_model(model, options.peers, options.repeats, published[model])
+        print(model_table(model, results[model], published[model], not options.no_memory))
+        print(flush=True)
+    targets = check_targets(results, shell)
+    lines = [[target.name, target.verdict, "\n".join(target.details)] for target in targets]
+    print(tabulate(lines, ["target", "verdict", "measured"], disable_numparse=True))
+    extra = {"shell": shell, "targets": [vars(target) for target in targets]}
+    write_json(options.json, results, published, extra)
+
+
+if __name__ == "__main__":
+    main()

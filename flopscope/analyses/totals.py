@@ -1,0 +1,87 @@
+"""Adding up: the cost of each op, of the whole graph, of each kind and of each module."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+
+from flopscope.cost import ZERO, Cost
+from flopscope.graph import Graph, Module, Op, Signature
+from flopscope.rules import price
+
+UNCOUNTED = Cost(uncounted=1)
+"""The cost of a call that no rule prices: nothing is known of it but that it is there."""
+
+
+def cost_of(signature: Signature) -> Cost:
+    """The cost of one call, parameters apart; ``uncounted`` is one where no rule prices it."""
+    found = price(signature)
+    return UNCOUNTED if found is None else found
+
+
+def op_costs(graph: Graph) -> list[Cost]:
+    """The cost of each op. A parameter belongs to the first op that reads it."""
+    sizes = {weight.name: weight.type.elements for weight in graph.parameters}
+    seen: set[int] = set()
+    costs = []
+    for op in graph.ops:
+        params = 0
+        for value in op.inputs:
+            if value.role == "parameter" and value.id not in seen:
+                seen.add(value.id)
+                params += sizes[value.name or ""]
+        found = cost_of(op.signature)
+        costs.append(replace(found, params=params) if params else found)
+    return costs
+
+
+def total(graph: Graph) -> Cost:
+    """The cost of the whole graph. Its parameters are all parameters of the model, whether or not an op reads them."""
+    found = _sum_of(Counter([op.signature for op in graph.ops]))
+    return replace(found, params=sum(weight.type.elements for weight in graph.parameters))
+
+
+def _sum_of(counts: Mapping[Signature, int]) -> Cost:
+    result = ZERO
+    for signature, times in counts.items():
+        found = cost_of(signature)
+        if found is not ZERO:
+            result += found * times
+    return result
+
+
+def uncounted_ops(graph: Graph) -> list[Op]:
+    """The ops that no rule prices."""
+    return [op for op in graph.ops if price(op.signature) is None]
+
+
+def module_costs(graph: Graph) -> dict[str, Cost]:
+    """The cost of each module with everything inside it, by path. A parameter belongs to the first module that owns it."""
+    own: dict[str, Counter[Signature]] = {}
+    for op in graph.ops:
+        own.setdefault(op.scope, Counter())[op.signature] += 1
+    costs = {path: _sum_of(counts) for path, counts in own.items()}
+    for weight in graph.parameters:
+        costs[weight.scope] = costs.get(weight.scope, ZERO) + Cost(params=weight.type.elements)
+    result = {module.path: ZERO for module in graph.modules}
+    result.setdefault("", ZERO)
+    for path, found in costs.items():
+        for ancestor in ancestors(path):
+            if ancestor in result:
+                result[ancestor] += found
+    return result
+
+
+def ancestors(path: str) -> list[str]:
+    """A path and all paths above it, up to the model itself, whose path is empty."""
+    result = [path]
+    while path:
+        path = path.rpartition(".")[0]
+        result.append(path)
+    return result
+
+
+def depth_of(module: Module) -> int:
+    """How deep a module lies in the tree: the model itself lies at 0."""
+    return module.path.count(".") + 1 if module.path else 0

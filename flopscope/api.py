@@ -1,0 +1,88 @@
+"""The two verbs: analyze one model, compare several."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from flopscope.errors import InputError, UncountedError
+from flopscope.frontends.torch.inputs import tensors_from_text
+from flopscope.frontends.torch.trace import Execute, trace
+from flopscope.report import Comparison, Report
+from flopscope.rules import module_classes
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def analyze(model: nn.Module | Callable[..., Any], *args: Any, strict: bool = False, execute: Execute = "auto", **kwargs: Any) -> Report:
+    """Tell what one call ``model(*args, **kwargs)`` costs, without running it.
+
+    The model is counted in the mode (training or evaluation) in which it is, and nothing is left behind on it.
+
+    Args:
+        model: a module, or any function of tensors.
+        args: the inputs, nested as the model wants them. A tensor stands for its shape and dtype (integers and booleans keep their values). A string
+            such as ``"1x3x224x224"`` or ``"1x128:int64"`` stands for a tensor of that shape, float32 unless it says otherwise.
+        strict: raise if any op is not counted.
+        execute: whether the model may be run for real on the CPU where it reads the values of tensors: ``"auto"``, ``"never"`` or ``"always"``.
+        kwargs: named inputs. (A model whose inputs are called ``strict`` or ``execute`` can be wrapped in a function.)
+
+    Raises:
+        InputError: the inputs cannot be read or do not fit the model.
+        TraceError: the model raised; the cause is chained.
+        NeedsDataError: the model reads values, and may or can not be run.
+        UncountedError: ``strict``, and an op is not counted; the error carries the report.
+
+    Examples:
+        >>> import torch, flopscope
+        >>> report = flopscope.analyze(torch.nn.Conv2d(3, 8, 3, padding=1, bias=False), "1x3x32x32")
+        >>> report.total.macs == 8 * 32 * 32 * 3 * 3 * 3
+        True
+    """
+    if not callable(model):
+        raise InputError(f"a model must be a torch.nn.Module or a function, but {type(model).__name__} was given")
+    args, kwargs = tensors_from_text((args, kwargs))
+    report = Report(trace(model, args, kwargs, execute=execute, opaque=module_classes()))
+    if strict and report.total.partial:
+        listed = ", ".join(sorted({f"{row.op} in {row.scope or 'the model itself'}" for row in report.uncounted}))
+        raise UncountedError(
+            f"{report.name} runs ops that no rule prices: {listed}. Register a formula with flopscope.rule, or do without strict to get a lower bound.",
+            report,
+        )
+    return report
+
+
+def compare(models: Mapping[str, Any]) -> Comparison:
+    """Tell what several models cost, in one table.
+
+    Args:
+        models: by the name to show, either a `Report`, or a tuple of a model and its inputs as `analyze` takes them, or a SPEC such as
+            ``"torchvision:resnet50"``.
+
+    Raises:
+        FlopscopeError: as `analyze` and `load` do.
+
+    Examples:
+        >>> import torch, flopscope
+        >>> table = flopscope.compare({"small": (torch.nn.Linear(8, 4), "1x8"), "large": (torch.nn.Linear(80, 40), "1x80")})
+        >>> [row["macs"] for row in table.to_dicts()]
+        [32, 3200]
+    """
+    return Comparison({name: _report_of(name, model) for name, model in models.items()})
+
+
+def _report_of(name: str, model: Any) -> Report:
+    if isinstance(model, Report):
+        return model
+    if isinstance(model, str):
+        from flopscope.frontends.sources.spec import load
+
+        loaded = load(model)
+        return loaded.noted(analyze(loaded.model, *loaded.args, **loaded.kwargs))
+    if isinstance(model, tuple) and model and callable(model[0]):
+        return analyze(model[0], *model[1:])
+    raise InputError(
+        f"{name!r} cannot be compared: expected a Report, a tuple (model, inputs...) or a SPEC such as 'torchvision:resnet50', "
+        f"but a {type(model).__name__} was given"
+    )

@@ -1,0 +1,68 @@
+"""Every exception that flopscope raises on purpose.
+
+::
+
+    FlopscopeError
+    ├── SpecError               a SPEC that names nothing that can be built
+    │   └── MissingPackageError     ... because an optional package is not installed
+    ├── InputError              inputs that cannot be read or do not fit the model
+    ├── TraceError              the model raised while it was traced
+    │   └── NeedsDataError          ... and cannot be run for real either
+    ├── RuleError               a rule that cannot be registered, or that broke its own shape signature
+    ├── GraphError              a graph that breaks one of its laws
+    ├── OptionError             an option or argument outside its allowed values
+    └── UncountedError          strict mode met an op that no rule prices; carries the report
+
+Each message says what was asked, what was found and what to do.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from flopscope.report import Report
+
+
+class FlopscopeError(Exception):
+    """Base of all errors that flopscope raises on purpose."""
+
+
+class SpecError(FlopscopeError):
+    """A SPEC names nothing that can be built."""
+
+
+class MissingPackageError(SpecError):
+    """A SPEC needs an optional package that is not installed."""
+
+
+class InputError(FlopscopeError):
+    """Inputs cannot be read, or do not fit the model."""
+
+
+class TraceError(FlopscopeError):
+    """The model raised while it was traced; the cause is chained."""
+
+
+class NeedsDataError(TraceError):
+    """The model reads the values of tensors, and running it for real is not possible or not allowed."""
+
+
+class RuleError(FlopscopeError):
+    """A rule cannot be registered, or an op breaks the shape signature that its rule states."""
+
+
+class GraphError(FlopscopeError):
+    """A graph breaks one of its laws."""
+
+
+class OptionError(FlopscopeError):
+    """An option or argument is outside its allowed values."""
+
+
+class UncountedError(FlopscopeError):
+    """Strict mode met at least one op that no rule prices."""
+
+    def __init__(self, message: str, report: Report) -> None:
+        super().__init__(message)
+        self.report = report

@@ -1,0 +1,95 @@
+"""Models of transformers from their configs, without weights."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from flopscope.errors import MissingPackageError, SpecError
+from flopscope.frontends.sources.hf_inputs import inputs_for
+from flopscope.frontends.sources.loaded import Loaded, built, no_such_name
+
+
+def _transformers() -> Any:
+    try:
+        import transformers
+    except ImportError as error:
+        raise MissingPackageError("models of transformers need the package transformers, which is not installed: pip install 'flopscope[hf]'") from error
+    return transformers
+
+
+def names() -> list[str]:
+    """The model types that transformers knows.
+
+    Raises:
+        MissingPackageError: transformers is not installed.
+    """
+    return sorted(_transformers().CONFIG_MAPPING)
+
+
+def load(name: str, settings: Mapping[str, Any]) -> Loaded:
+    """The model of a type, of a folder with a ``config.json``, or of such a file.
+
+    Raises:
+        SpecError: there is no such type or file, or the config cannot be built.
+        MissingPackageError: transformers is not installed.
+    """
+    transformers = _transformers()
+    config = _config(transformers, name, settings)
+    model_class = _class_for(transformers, config)
+    model = built(lambda: _from_config(model_class, config), f"hf:{name}").eval()
+    kwargs, note = inputs_for(model, config)
+    return Loaded(f"hf:{name}", model, (), kwargs, (f"built as {type(model).__name__}; {note}",))
+
+
+def _from_config(model_class: Any, config: Any) -> Any:
+    build = getattr(model_class, "from_config", None) or model_class._from_config
+    return build(config)
+
+
+def _config(transformers: Any, name: str, settings: Mapping[str, Any]) -> Any:
+    path = Path(name)
+    file = path / "config.json" if path.is_dir() else path
+    if file.suffix == ".json" or path.is_dir():
+        if not file.is_file():
+            raise SpecError(f"there is no file {file} (looked in {Path.cwd()})")
+        try:
+            fields = json.loads(file.read_text(encoding="utf-8"))
+        except (ValueError, OSError) as error:
+            raise SpecError(f"{file} is no readable JSON: {error}") from error
+        if not isinstance(fields, dict) or "model_type" not in fields:
+            raise SpecError(f"{file} has no field 'model_type', so it is no config of transformers")
+        name = str(fields.pop("model_type"))
+    else:
+        fields = {}
+    if name not in transformers.CONFIG_MAPPING:
+        raise no_such_name("hf", name, transformers.CONFIG_MAPPING)
+    config_class = transformers.CONFIG_MAPPING[name]
+    known = config_class()
+    for key in settings:
+        if not hasattr(known, key):
+            raise SpecError(f"the config of hf:{name} has no field {key!r}. It has: {', '.join(sorted(known.to_dict()))}")
+    try:
+        return config_class(**{**fields, **settings})
+    except Exception as error:
+        raise SpecError(f"transformers does not accept this config of type {name!r}: {type(error).__name__}: {error}") from error
+
+
+def _class_for(transformers: Any, config: Any) -> Any:
+    """The class that the config names, else what the type is mostly used as: a language model with its head, or the bare model."""
+    for name in config.architectures or ():
+        if hasattr(transformers, name):
+            return getattr(transformers, name)
+    auto = transformers.models.auto.modeling_auto
+    kind = config.model_type
+    if kind in auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES:
+        return transformers.AutoModelForSeq2SeqLM
+    if kind in auto.MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES:
+        return transformers.AutoModelForSpeechSeq2Seq
+    if kind in auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and kind not in auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES:
+        return transformers.AutoModelForCausalLM
+    if kind in auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES:
+        return transformers.AutoModelForMaskedLM
+    return transformers.AutoModel

@@ -1,0 +1,117 @@
+"""A built model with the inputs to analyse it on."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from flopscope.errors import FlopscopeError, InputError, SpecError
+from flopscope.frontends.torch.building import building
+from flopscope.frontends.torch.inputs import tensor_from_text
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Built = TypeVar("Built")
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What a SPEC gives."""
+
+    name: str
+    model: nn.Module | Callable[..., Any]
+    args: Sequence[Any] = ()
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def with_inputs(self, inputs: Sequence[str]) -> Loaded:
+        """The same model on inputs given as text; none leaves it as it is. Names replace or add single inputs, the rest is given in order.
+
+        Raises:
+            InputError: a text cannot be read, or the model has no input of that name, or there are no inputs at all.
+        """
+        if not inputs:
+            if not self.args and not self.kwargs and _required(self.model):
+                raise InputError(f"{self.name} needs inputs ({', '.join(_required(self.model))}); give their shapes, as in --input 1x3x224x224")
+            return self
+        positional, named = [], dict(self.kwargs)
+        for text in inputs:
+            name, equals, shape = text.rpartition("=")
+            if equals:
+                self._check_name(name.strip())
+                named[name.strip()] = tensor_from_text(shape)
+            else:
+                positional.append(tensor_from_text(text))
+        if positional:  # inputs in order replace the model's own, whatever these were called
+            names = _positional_names(self.model)[: len(positional)]
+            named = {name: value for name, value in named.items() if name not in names}
+        return replace(self, args=positional or self.args, kwargs=named)
+
+    def _check_name(self, name: str) -> None:
+        parameters = inspect.signature(_forward_of(self.model)).parameters
+        takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
+        if name not in parameters and not (takes_any and name in self.kwargs):
+            names = [p.name for p in parameters.values() if p.kind not in (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)]
+            close = difflib.get_close_matches(name, names, 1)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            raise InputError(f"{self.name} has no input {name!r}{hint} Its inputs are: {', '.join(names) or 'none'}.")
+
+    def noted(self, report: Any) -> Any:
+        """A report with this model's name and notes."""
+        report.graph.name = self.name
+        report.graph.notes[:0] = self.notes
+        return report
+
+
+def _forward_of(model: Any) -> Callable[..., Any]:
+    return getattr(model, "forward", model)  # type: ignore[no-any-return]
+
+
+def _positional_names(model: Any) -> list[str]:
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return [p.name for p in inspect.signature(_forward_of(model)).parameters.values() if p.kind in kinds]
+
+
+def _required(model: Any) -> list[str]:
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    parameters = inspect.signature(_forward_of(model)).parameters.values()
+    return [p.name for p in parameters if p.default is inspect.Parameter.empty and p.kind in kinds]
+
+
+def built(make: Callable[[], Built], what: str) -> Built:
+    """Build a model without memory; where its constructor needs data, build it for real.
+
+    Raises:
+        SpecError: it cannot be built.
+    """
+    with _explained(what):
+        try:
+            with building():
+                return make()
+        except (TypeError, ImportError, FlopscopeError):
+            raise  # wrong arguments stay wrong
+        except Exception:  # noqa: BLE001 - whatever a constructor does with data, it may do with real data
+            return make()
+
+
+@contextmanager
+def _explained(what: str) -> Iterator[None]:
+    try:
+        yield
+    except FlopscopeError:
+        raise
+    except Exception as error:
+        first_line = (str(error).strip().splitlines() or ["no message"])[0]
+        raise SpecError(f"cannot build {what}: {type(error).__name__}: {first_line}") from error
+
+
+def no_such_name(source: str, name: str, names: Iterable[str]) -> SpecError:
+    """The error for a name that a library does not know, with the nearest that it does."""
+    close = difflib.get_close_matches(name, list(names), 3, 0.5)
+    hint = f"Did you mean {', '.join(close)}?" if close else f"See: flopscope list {source}"
+    return SpecError(f"{source} has no model {name!r}. {hint}")

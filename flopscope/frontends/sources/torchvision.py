@@ -1,0 +1,85 @@
+"""Models of torchvision, without weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from flopscope.frontends.sources.loaded import Loaded, built, no_such_name
+
+_DEFAULT_SIZE = 224
+
+
+def names() -> list[str]:
+    """The names of all models."""
+    from torchvision.models import list_models
+
+    return list(list_models())
+
+
+def load(name: str, settings: Mapping[str, Any]) -> Loaded:
+    """The model with the input that its default weights were made for.
+
+    Raises:
+        SpecError: there is no such model, or it does not take the settings.
+    """
+    from torchvision.models import get_model
+
+    known = names()
+    if name not in known:
+        raise no_such_name("torchvision", name, known)
+    arguments: dict[str, Any] = {"weights": None, **settings}
+    if name in _with_backbone(known):
+        arguments.setdefault("weights_backbone", None)
+    model = built(lambda: get_model(name, **arguments), f"torchvision:{name}").eval()
+    args, note = _inputs(name)
+    return Loaded(f"torchvision:{name}", model, args, {}, (note,) if note else ())
+
+
+def _with_backbone(known: list[str]) -> set[str]:
+    import inspect
+
+    from torchvision.models import get_model_builder
+
+    return {name for name in known if "weights_backbone" in inspect.signature(get_model_builder(name)).parameters}
+
+
+def _inputs(name: str) -> tuple[list[Any], str | None]:
+    from torchvision.models import get_model_builder
+
+    module = get_model_builder(name).__module__
+    size = _crop_size(name)
+    if ".detection" in module:
+        height, width = _DETECTION_SIZES.get(name.split("_")[0], (800, 800))
+        return [[torch.empty(3, height, width, device="meta")]], f"input: one image of {height}x{width}"
+    if ".optical_flow" in module:
+        image = torch.empty(1, 3, 520, 960, device="meta")
+        return [image, torch.empty_like(image)], "input: two images of 520x960"
+    if ".video" in module:
+        height, width = size or (112, 112)
+        return [torch.empty(1, 3, 16, height, width, device="meta")], f"input: 16 frames of {height}x{width}"
+    if ".segmentation" in module:
+        return [torch.empty(1, 3, 520, 520, device="meta")], "input: one image of 520x520"
+    if size is None:
+        return [torch.empty(1, 3, _DEFAULT_SIZE, _DEFAULT_SIZE, device="meta")], f"input: its own size is unknown, so 1x3x{_DEFAULT_SIZE}x{_DEFAULT_SIZE}"
+    return [torch.empty(1, 3, *size, device="meta")], None
+
+
+_DETECTION_SIZES = {"ssd300": (300, 300), "ssdlite320": (320, 320)}
+
+
+def _crop_size(name: str) -> tuple[int, int] | None:
+    """The size of the crop in the transforms of the default weights."""
+    from torchvision.models import get_model_weights
+
+    try:
+        weights = get_model_weights(name).DEFAULT
+    except (ValueError, AttributeError, KeyError):
+        return None
+    options = getattr(weights.transforms, "keywords", {})
+    size = options.get("crop_size")
+    if isinstance(size, int):
+        return size, size
+    return (int(size[0]), int(size[-1])) if size else None

@@ -1,0 +1,70 @@
+"""What the tracer knows about a live torch tensor: its type, its value in the graph, and the memory it shares."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from flopscope.graph import Op, TensorType
+from flopscope.graph import Tensor as Value
+
+DTYPE_NAMES: dict[torch.dtype, str] = {
+    value: str(value).removeprefix("torch.") for value in vars(torch).values() if isinstance(value, torch.dtype)
+}
+
+CELL = "_flopscope_cell"
+"""The attribute under which a tensor that a trace made carries its cell. Tensors of the user never carry one."""
+
+
+class Cell:
+    """The state of one live tensor during one trace.
+
+    Cells that share memory share a ``root``, and the root knows the last op that wrote to the memory (``writer``). A cell that has ``seen``
+    another op than that shows a value that is out of date. ``concrete`` on the root says that the memory holds true data.
+    """
+
+    __slots__ = ("concrete", "owner", "root", "seen", "type", "value", "writer")
+
+    def __init__(self, owner: object, type: TensorType, value: Value, root: Cell | None) -> None:
+        self.owner = owner
+        """The trace that this cell belongs to: a tensor that outlives one trace must not carry its cell into the next."""
+        self.type = type
+        self.value = value
+        self.writer: Op | None = None
+        self.concrete = False
+        if root is None:
+            self.root: Cell = self
+            self.seen: Op | None = None
+        else:
+            self.root = root
+            self.seen = root.writer
+
+
+class AdoptedCell(Cell):
+    """The cell of a tensor that the trace did not make: an input, a weight or a constant of the model."""
+
+    __slots__ = ("real",)
+
+    def __init__(self, owner: object, type: TensorType, value: Value, real: Tensor | None) -> None:
+        super().__init__(owner, type, value, None)
+        self.real = real
+        """The data that may be read and written in place of the tensor, or ``None`` where only its shape is known."""
+        self.concrete = real is not None
+
+
+def type_of(tensor: Tensor) -> TensorType:
+    """The interned type of a live tensor."""
+    strides = tensor.stride() if tensor.layout is torch.strided else None
+    return TensorType.of(tuple(tensor.shape), DTYPE_NAMES[tensor.dtype], strides)
+
+
+def meta_like(tensor: Tensor) -> Tensor:
+    """A meta tensor with the shape, strides and dtype of another and memory of its own; nothing is read or copied."""
+    return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
+
+
+def private_copy(tensor: Tensor) -> Tensor:
+    """The data of a tensor in memory of our own on the CPU, where it may be read and written."""
+    # A view of a normal tensor must be a normal tensor, so the copy must not be an inference tensor either.
+    with torch.inference_mode(tensor.is_inference()):
+        return tensor.detach().to("cpu", copy=True)

@@ -1,0 +1,65 @@
+"""What an op returns, from shapes alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from flopscope.frontends.torch.schema import Schema, map_tensors
+
+_MOST_ELEMENTS_ON_CPU = 2**24
+
+
+class NoShapeRule(Exception):
+    """What an op returns cannot be known from shapes."""
+
+
+def infer(func: Any, schema: Schema, args: Any, kwargs: dict[str, Any]) -> Any:
+    """The result of an op on meta tensors.
+
+    Where the op has no meta kernel, it is run once on zeros of the same shapes, if these are small.
+
+    Raises:
+        NoShapeRule: the op reads values, or has no kernel that answers without them.
+    """
+    try:
+        return func(*args, **kwargs)
+    except (NotImplementedError, RuntimeError) as error:
+        if not _is_about_meta(error):
+            raise
+    return _run_on_zeros(func, args, kwargs)
+
+
+def _is_about_meta(error: Exception) -> bool:
+    text = str(error)
+    return isinstance(error, NotImplementedError) or "meta" in text.lower() or "data-dependent" in text
+
+
+def _run_on_zeros(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+    budget = _MOST_ELEMENTS_ON_CPU
+
+    def zeros(tensor: Tensor) -> Tensor:
+        nonlocal budget
+        budget -= tensor.numel()
+        if budget < 0:
+            raise NoShapeRule
+        return torch.zeros(tensor.shape, dtype=tensor.dtype, device="cpu")
+
+    cpu = torch.device("cpu")
+    zero_args = map_tensors(args, zeros, cpu)
+    zero_kwargs = {name: map_tensors(item, zeros, cpu) for name, item in kwargs.items()}
+    try:
+        result = func(*zero_args, **zero_kwargs)
+    except (NotImplementedError, RuntimeError) as error:
+        raise NoShapeRule from error
+    meta = torch.device("meta")
+    return map_tensors(result, lambda tensor: torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=meta), meta)
+
+
+def is_made_of_tensors(result: Any) -> bool:
+    """Whether a result is tensors and nothing else (``None`` may stand for an absent one)."""
+    if result is None or isinstance(result, Tensor):
+        return True
+    return isinstance(result, (list, tuple)) and all(item is None or isinstance(item, Tensor) for item in result)

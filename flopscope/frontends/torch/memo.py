@@ -1,0 +1,146 @@
+"""What is remembered of an op call: enough to answer the next call with the same shapes without running anything."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from flopscope.frontends.torch.cells import type_of
+from flopscope.frontends.torch.kinds import normalise
+from flopscope.frontends.torch.schema import Schema, flat_tensors, mutated_operands, named_arguments, plain
+from flopscope.graph import Effect, Signature, TensorType
+
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """The remembered answer to one call."""
+
+    signature: Signature
+    templates: tuple[Tensor | None, ...]
+    """A meta tensor for each output, to be copied; ``None`` for an output that is absent."""
+    sources: tuple[int | None, ...]
+    """For each output, the operand that it shares memory with."""
+    is_simple: bool
+    """Whether the op makes one tensor and does nothing else."""
+    returned: tuple[int, ...] | None = None
+    """The operands that are themselves the result; ``None`` where the outputs are new tensors."""
+    changed: tuple[int, ...] = ()
+    """The operands that have a new value after the op, because it wrote to them or returned them."""
+    writes: bool = False
+    changes_shape: bool = False
+    container: type | None = None
+    """``list`` or ``tuple`` where the op returns several outputs."""
+    elements: int = 0
+    """Elements of all outputs together."""
+
+
+class Memo:
+    """What one process remembers under one default dtype (on which the results of some ops depend)."""
+
+    __slots__ = ("entries", "signatures")
+
+    def __init__(self) -> None:
+        self.entries: dict[Hashable, Entry] = {}
+        self.signatures: dict[Hashable, Signature] = {}
+        """Signatures of calls that are run for real each time."""
+
+
+_MEMOS: dict[torch.dtype, Memo] = {}
+_MOST_ENTRIES = 200_000
+
+
+def current_memo() -> Memo:
+    """The memo of this process for the present default dtype."""
+    dtype = torch.get_default_dtype()
+    memo = _MEMOS.setdefault(dtype, Memo())
+    if len(memo.entries) + len(memo.signatures) > _MOST_ENTRIES:
+        memo = _MEMOS[dtype] = Memo()
+    return memo
+
+
+def clear_memo() -> None:
+    """Forget every remembered op, so that the next trace starts cold."""
+    _MEMOS.clear()
+
+
+def entry_of(
+    func: Any,
+    schema: Schema,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    result: Any,
+    types: Sequence[TensorType],
+    twins: Sequence[Tensor],
+) -> Entry:
+    """What to remember of a call, from its ``result`` on ``twins`` of the operands, which have ``types``."""
+    leaves: list[Tensor | None] = [result] if isinstance(result, Tensor) else list(result or ())
+    written = mutated_operands(schema, args, kwargs)
+    sources = tuple(None if leaf is None else shared_memory(leaf, twins) for leaf in leaves)
+    returned = tuple(source for leaf, source in zip(leaves, sources, strict=True) if source is not None and leaf is twins[source])
+    returns_operands = bool(written or leaves) and len(returned) == len(leaves)
+    changed = tuple(dict.fromkeys((*written, *returned)))
+    after = [type_of(twins[position]) if schema.inplace_view else types[position] for position in changed]
+    made = [] if returns_operands else [type_of(leaf) for leaf in leaves if leaf is not None]
+    effect: Effect = "inplace" if written else "view" if leaves and None not in sources else "fresh"
+    is_single = isinstance(result, Tensor)
+    return Entry(
+        signature=describe(func, schema, args, kwargs, types, (*made, *after), effect),
+        templates=tuple(None if leaf is None else _template(leaf) for leaf in leaves),
+        sources=sources,
+        is_simple=is_single and not changed,
+        returned=returned if returns_operands else None,
+        changed=changed,
+        writes=bool(written),
+        changes_shape=schema.inplace_view,
+        container=None if is_single or result is None else list if isinstance(result, list) else tuple,
+        elements=sum(leaf.numel() for leaf in leaves if leaf is not None),
+    )
+
+
+def _template(tensor: Tensor) -> Tensor:
+    # Not the tensor itself: an op such as ``t_`` may yet change its shape.
+    with torch.inference_mode(tensor.is_inference()):
+        return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
+
+
+def describe(
+    func: Any,
+    schema: Schema,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    types: Sequence[TensorType],
+    outputs: tuple[TensorType, ...],
+    effect: Effect,
+) -> Signature:
+    """The signature of a call whose tensor arguments have the given types, in order."""
+    remaining = iter(types)
+
+    def typed(value: Any) -> Any:
+        if isinstance(value, Tensor):
+            return next(remaining)
+        if isinstance(value, (list, tuple)) and any(isinstance(item, Tensor) for item in value):
+            return tuple(typed(item) for item in value)
+        return plain(value)
+
+    # torch passes arguments in the order of the schema, so the types come in that order too.
+    arguments = {name: typed(value) for name, value in named_arguments(schema, args, kwargs).items()}
+    target, kind, arguments = normalise(schema.target, str(func._schema.overload_name), arguments)
+    return Signature(target=target, kind=kind, arguments=arguments, outputs=outputs, effect=effect)
+
+
+def shared_memory(tensor: Tensor, operands: Sequence[Tensor]) -> int | None:
+    """The operand that a tensor shares memory with: itself if it is one, else the first."""
+    for position, operand in enumerate(operands):
+        if operand is tensor:
+            return position
+    if tensor.layout is not torch.strided:
+        return None
+    storage = tensor.untyped_storage()._cdata
+    for position, operand in enumerate(operands):
+        if operand.layout is torch.strided and operand.untyped_storage()._cdata == storage:
+            return position
+    return None

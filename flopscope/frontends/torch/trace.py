@@ -1,0 +1,207 @@
+"""A PyTorch model or function -> a `Graph`."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_flatten, tree_map
+
+from flopscope.errors import FlopscopeError, InputError, NeedsDataError, OptionError, TraceError
+from flopscope.frontends.torch.cells import meta_like, private_copy, type_of
+from flopscope.frontends.torch.census import Census, take_census
+from flopscope.frontends.torch.guard import untouched
+from flopscope.frontends.torch.recorder import Recorder
+from flopscope.frontends.torch.scopes import listening
+from flopscope.frontends.torch.tracer import MOST_CONCRETE_ELEMENTS, DataNeeded, Tracer
+from flopscope.graph import Graph
+from flopscope.graph import Tensor as Value
+
+Execute = Literal["auto", "never", "always"]
+MOST_BYTES_TO_EXECUTE = 16 * 2**30
+"""A model whose weights would have to be made up is not run for real if they take more than this."""
+
+
+def trace(
+    model: Callable[..., Any],
+    args: Sequence[Any] = (),
+    kwargs: Mapping[str, Any] | None = None,
+    *,
+    execute: Execute = "auto",
+    opaque: Sequence[type[nn.Module]] = (),
+) -> Graph:
+    """Trace one call of a model on the shapes of its inputs.
+
+    Nothing is computed on the floating-point data and no weight is read, copied or moved. Integer and boolean inputs, and small tensors that the
+    model makes itself, keep their values, so that arithmetic on shapes, positions and masks works. Where the model reads other values,
+    the whole call runs once for real on the CPU, and the graph's notes say so.
+
+    Args:
+        model: a module in the mode in which it is to be counted, or any function of tensors.
+        args: positional inputs of the model, nested as it wants them.
+        kwargs: named inputs of the model.
+        execute: when to run for real: ``"auto"`` (where values are needed), ``"never"`` or ``"always"``.
+        opaque: module classes that become one op each, whatever is inside them.
+
+    Raises:
+        InputError: the inputs do not fit the model's signature.
+        TraceError: the model raised; the cause is chained.
+        NeedsDataError: the model reads values, and may or can not be run for real.
+    """
+    if execute not in ("auto", "never", "always"):
+        raise OptionError(f"execute must be 'auto', 'never' or 'always', but is {execute!r}")
+    census = take_census(model) if isinstance(model, nn.Module) else Census()
+    kwargs = dict(kwargs or {})
+    if execute == "always":
+        return _attempt(model, args, kwargs, census, opaque, True, [])
+    try:
+        return _attempt(model, args, kwargs, census, opaque, False, [])
+    except DataNeeded as need:
+        where = f"{need.target} in {need.scope or 'the model itself'}"
+    if execute == "never":
+        raise NeedsDataError(
+            f"the model reads the values of tensors ({where}), so its cost is not a matter of shapes alone. Allow it to be run for real "
+            "on the CPU (execute='auto')."
+        )
+    _check_size(census, where)
+    note = f"cost depends on data: {where} reads values, so the model was run for real on the CPU; other inputs may cost more or less"
+    return _attempt(model, args, kwargs, census, opaque, True, [note])
+
+
+def _check_size(census: Census, where: str) -> None:
+    weights = [tensor for module in census.modules for tensor in (*module._parameters.values(), *module._buffers.values())]
+    made_up = sum(tensor.nbytes for tensor in weights if tensor is not None and tensor.device.type == "meta")
+    if made_up > MOST_BYTES_TO_EXECUTE:
+        raise NeedsDataError(
+            f"the model reads the values of tensors ({where}), so it would have to be run for real, but its weights have no data "
+            f"and would take {made_up / 2**30:.1f} GiB. Analyse a smaller variant, or a model with real weights."
+        )
+
+
+def _attempt(
+    model: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], census: Census, opaque: Any, execute: bool, notes: list[str]
+) -> Graph:
+    integers = [leaf.numel() for leaf in tree_flatten((tuple(args), dict(kwargs)))[0] if isinstance(leaf, Tensor) and _keeps_values(leaf)]
+    graph = Graph(name=type(model).__name__ if isinstance(model, nn.Module) else getattr(model, "__name__", "function"))
+    graph.notes = notes
+    introduce = _introduction(census, graph, execute)
+    tracer = Tracer(introduce, execute=execute, most_concrete=max([MOST_CONCRETE_ELEMENTS, *integers]))
+    recorder = Recorder(tracer, census, tuple(opaque))
+    twins = _adopt_inputs(tracer, args, kwargs, graph, execute)
+    with untouched(census.modules), listening(recorder), _without_collection():
+        try:
+            with torch.inference_mode(), tracer:
+                output = model(*twins[0], **twins[1])
+        except (FlopscopeError, KeyboardInterrupt):
+            raise
+        except Exception as error:
+            raise _explained(error, model, tracer, recorder, graph) from error
+        graph.outputs = [tracer.cell_of(leaf).value for leaf in tree_flatten(_as_plain(output))[0] if isinstance(leaf, Tensor)]
+    graph.ops = tracer.ops
+    graph.list_parameters = partial(census.inventory.weight_list, True)
+    graph.list_buffers = partial(census.inventory.weight_list, False)
+    graph.list_modules = recorder.module_list()
+    graph.data_dependent = list(dict.fromkeys(tracer.data_dependent))
+    return graph
+
+
+@contextmanager
+def _without_collection() -> Iterator[None]:
+    """Keep the garbage collector from walking all of torch in the middle of a few milliseconds of work."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def _as_plain(output: Any) -> Any:
+    """Mappings that pytree does not know (model outputs of libraries) as plain dicts."""
+    return dict(output) if isinstance(output, Mapping) else output
+
+
+def _keeps_values(tensor: Tensor) -> bool:
+    """Integer and boolean inputs are positions, ids and masks; 8-bit integers are images or quantised data."""
+    return tensor.dtype in (torch.int64, torch.int32, torch.int16, torch.bool) and tensor.device.type != "meta"
+
+
+def _introduction(census: Census, graph: Graph, execute: bool) -> Callable[[Tensor], tuple[Value, Tensor | None] | None]:
+    """How the tracer gets to know the weights, each when an op first reads it."""
+
+    def introduce(tensor: Tensor) -> tuple[Value, Tensor | None] | None:
+        known = census.inventory.weights.get(id(tensor))
+        if known is None:
+            return None
+        name, _, is_parameter = known
+        value = Value(-1 - len(graph.weights), type_of(tensor), "parameter" if is_parameter else "buffer", None, name)
+        graph.weights[name] = value
+        if execute:
+            return value, _data_of_weight(tensor, is_parameter)
+        # A small buffer of positions or indices keeps its values. They are copied, because ops may write to them.
+        keeps = not is_parameter and not tensor.is_floating_point() and tensor.device.type != "meta" and tensor.numel() <= MOST_CONCRETE_ELEMENTS
+        return value, private_copy(tensor) if keeps else None
+
+    return introduce
+
+
+def _data_of_weight(tensor: Tensor, is_parameter: bool) -> Tensor:
+    """Data to run a model on: that of a parameter itself (no op may write to it), a copy of a buffer, or made-up values."""
+    with torch.inference_mode(tensor.is_inference()):
+        if tensor.device.type != "meta":
+            return tensor.detach().to("cpu", copy=not is_parameter)
+        if not tensor.is_floating_point():
+            return torch.zeros(tensor.shape, dtype=tensor.dtype)
+        if tensor.dim() < 2:
+            return torch.ones(tensor.shape, dtype=tensor.dtype)
+        spread = max(1, tensor[0].numel()) ** -0.5
+        return (torch.randn(tensor.shape, generator=torch.Generator().manual_seed(0)) * spread).to(tensor.dtype)
+
+
+def _adopt_inputs(tracer: Tracer, args: Sequence[Any], kwargs: Mapping[str, Any], graph: Graph, execute: bool) -> tuple[Any, Any]:
+    seen: dict[int, Tensor] = {}
+
+    def adopt(leaf: Any) -> Any:
+        if not isinstance(leaf, Tensor):
+            return leaf
+        if id(leaf) not in seen:
+            if leaf.layout is not torch.strided or leaf.is_nested:
+                raise InputError(f"an input has the layout {leaf.layout}, and only dense (strided) tensors can be analysed")
+            keeps = _keeps_values(leaf) or execute
+            twin = _data_of_input(leaf) if keeps else meta_like(leaf)
+            value = tracer.new_value(type_of(twin), role="input")
+            graph.inputs.append(value)
+            tracer.adopt(twin, value, twin if keeps else None)
+            seen[id(leaf)] = twin
+        return seen[id(leaf)]
+
+    twins: tuple[Any, Any] = tree_map(adopt, (tuple(args), dict(kwargs)))
+    return twins
+
+
+def _data_of_input(tensor: Tensor) -> Tensor:
+    if tensor.device.type != "meta":
+        return private_copy(tensor)
+    if not tensor.is_floating_point():
+        return torch.zeros(tensor.shape, dtype=tensor.dtype)
+    return torch.rand(tensor.shape, generator=torch.Generator().manual_seed(0)).to(tensor.dtype)
+
+
+def _explained(error: Exception, model: Any, tracer: Tracer, recorder: Recorder, graph: Graph) -> FlopscopeError:
+    """The error of a model, with where it happened and on which inputs."""
+    inputs = ", ".join(str(value.type) for value in graph.inputs) or "no tensors"
+    first_line = (str(error).strip().splitlines() or [""])[0]
+    if isinstance(error, TypeError) and "forward()" in first_line and not tracer.ops:
+        return InputError(f"{graph.name} cannot be called with these inputs ({inputs}): {first_line}")
+    where = f"in {recorder.deepest}" if recorder.deepest else "in its own forward"
+    last = f" after {tracer.ops[-1].target}" if tracer.ops else ""
+    return TraceError(
+        f"{graph.name} raised {type(error).__name__} {where}{last}, on inputs ({inputs}): {first_line or 'no message'}. "
+        "Check that the shapes, dtypes and number of the inputs are what the model expects."
+    )

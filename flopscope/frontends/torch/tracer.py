@@ -1,0 +1,332 @@
+"""The dispatch mode that sees every op of a model and answers it from shapes alone.
+
+One call of an op goes through these steps:
+
+1. `Tracer._read` finds the cell of each tensor operand, and builds the memo key from types and plain arguments.
+2. An operand whose memory was written through another tensor is renewed, so that the graph's edges are true.
+3. If every operand holds true, small data, the op runs for real on the CPU (`_run`): index arithmetic, masks, positions.
+4. Otherwise the memo answers, or the op is inferred once on throw-away meta tensors and remembered (`_infer`).
+5. The op is written into the graph.
+
+Results are meta tensors that share no memory with anything, also those of views: which tensors share memory in the model is known from
+their cells. A call that needs the values of a tensor that has none raises `DataNeeded`, which is not an ``Exception``, so that no
+``except Exception`` of a model can swallow it. The caller then traces again with ``execute=True``: every op runs for real on the CPU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import Parameter
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from flopscope.frontends.torch import infer
+from flopscope.frontends.torch.cells import CELL, AdoptedCell, Cell, meta_like, private_copy, type_of
+from flopscope.frontends.torch.memo import Entry, current_memo, describe, entry_of, shared_memory
+from flopscope.frontends.torch.schema import Schema, flat_tensors, indexes_by_mask, map_tensors, mutated_operands, schema_of
+from flopscope.graph import Effect, Op, Signature, TensorType
+from flopscope.graph import Tensor as Value
+
+META = torch.device("meta")
+CPU = torch.device("cpu")
+MOST_CONCRETE_ELEMENTS = 2**17
+"""Results larger than this are not computed for real: a causal mask over a long context would take gigabytes."""
+
+_MOST_READ_OF_A_WEIGHT = 16
+_OPEN, _CLOSE = object(), object()
+_detach = Tensor.detach
+_PENDING = Signature("flopscope::pending", "pending", {}, ())
+
+Introduce = Callable[[Tensor], "tuple[Value, Tensor | None] | None"]
+"""Makes the value of a parameter or buffer, with the data that may be used in its place; ``None`` for any other tensor."""
+
+
+class DataNeeded(BaseException):
+    """The model reads the values of a tensor that has only a shape."""
+
+    def __init__(self, target: str, scope: str) -> None:
+        super().__init__(target, scope)
+        self.target = target
+        self.scope = scope
+
+
+class Tracer(TorchDispatchMode):
+    """Records the ops of one call of a model. Use it once."""
+
+    def __init__(self, introduce: Introduce, *, execute: bool = False, most_concrete: int = MOST_CONCRETE_ELEMENTS) -> None:
+        super().__init__()
+        self.ops: list[Op] = []
+        self.scope = ""
+        self.execute = execute
+        self.data_dependent: list[tuple[str, str]] = []
+        self._introduce = introduce
+        self._most_concrete = most_concrete
+        self._memo = current_memo()
+        self._adopted: dict[int, AdoptedCell] = {}
+        self._kept: list[Tensor] = []
+        self._next_id = 0
+
+    # -- cells ----------------------------------------------------------------------------------------------
+
+    def new_value(self, type: TensorType, **facts: Any) -> Value:
+        """A new value of the graph."""
+        self._next_id += 1
+        return Value(self._next_id - 1, type, **facts)
+
+    def adopt(self, tensor: Tensor, value: Value, real: Tensor | None) -> AdoptedCell:
+        """Know a tensor by its identity. ``real`` may be read and written in its place; without it only the shape is known."""
+        cell = self._adopted[id(tensor)] = AdoptedCell(self, value.type, value, real)
+        self._kept.append(tensor)  # an id is only unique while its object lives
+        return cell
+
+    def cell_of(self, tensor: Tensor) -> Cell:
+        """The cell of any tensor that an op can meet."""
+        cell: Cell | None = getattr(tensor, CELL, None)
+        if cell is not None and cell.owner is self:
+            return cell
+        cell = self._adopted.get(id(tensor))
+        return self._meet(tensor) if cell is None else cell
+
+    def _meet(self, tensor: Tensor) -> Cell:
+        """A tensor that is met for the first time: a parameter, a buffer, or a constant that the model holds elsewhere."""
+        known = self._introduce(tensor)
+        if known is not None:
+            return self.adopt(tensor, *known)
+        has_data = tensor.device.type != "meta" and (self.execute or tensor.numel() <= self._most_concrete)
+        real = private_copy(tensor) if has_data else None
+        return self.adopt(tensor, self.new_value(type_of(tensor), role="constant"), real)
+
+    def _make_cell(self, tensor: Tensor, type: TensorType, root: Cell | None, producer: int) -> Cell:
+        """The cell of a new result."""
+        identity = self._next_id
+        self._next_id = identity + 1
+        cell = Cell(self, type, Value(identity, type, "result", producer), root)
+        tensor._flopscope_cell = cell  # type: ignore[attr-defined]
+        return cell
+
+    # -- dispatch -------------------------------------------------------------------------------------------
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None) -> Any:
+        """Answer one call of an op."""
+        operands: list[Cell] = []
+        key: list[Any] = [func]
+        self._read(args, key, operands)
+        if kwargs:
+            for name, item in kwargs.items():
+                key.append(name)
+                self._read((item,), key, operands)
+        else:
+            kwargs = {}
+        symbolic = False
+        for cell in operands:
+            root = cell.root
+            if cell.seen is not root.writer:
+                self._renew(cell)
+            if not root.concrete:
+                symbolic = True
+        frozen = tuple(key)
+        if self.execute:
+            return self._run(func, args, kwargs, frozen, operands)
+        entry = self._memo.entries.get(frozen)
+        if entry is None:
+            entry = self._infer(func, args, kwargs, frozen, operands, symbolic)
+        if entry is None or (not symbolic and entry.elements <= self._most_concrete):
+            return self._run(func, args, kwargs, frozen, operands)
+        if entry.is_simple:
+            tensor = _detach(entry.templates[0])
+            index = len(self.ops)
+            source = entry.sources[0]
+            made = self._make_cell(tensor, entry.signature.outputs[0], None if source is None else operands[source].root, index)
+            self.ops.append(Op(index, entry.signature, tuple([cell.value for cell in operands]), (made.value,), self.scope))
+            return tensor
+        return self._answer(entry, args, kwargs, operands)
+
+    def _read(self, items: Any, key: list[Any], operands: list[Cell]) -> None:
+        for item in items:
+            kind = type(item)
+            if kind is Tensor or kind is Parameter:
+                cell = getattr(item, "_flopscope_cell", None)
+                if cell is None or cell.owner is not self:
+                    cell = self._adopted.get(id(item)) or self._meet(item)
+                operands.append(cell)
+                key.append(cell.type)
+            elif kind is int or item is None:
+                key.append(item)
+            elif kind is list or kind is tuple:
+                if item and type(item[0]) is int:
+                    key.append(tuple(item))
+                else:
+                    key.append(_OPEN)
+                    self._read(item, key, operands)
+                    key.append(_CLOSE)
+            elif kind is float or kind is bool:
+                key.append((kind, item))  # because 1 == 1.0 == True
+            elif isinstance(item, Tensor):
+                cell = self.cell_of(item)
+                operands.append(cell)
+                key.append(cell.type)
+            else:
+                key.append(item)
+
+    def _renew(self, cell: Cell) -> None:
+        """The memory under a tensor was written through another one: give it a new value that depends on the write."""
+        writer = cell.root.writer
+        assert writer is not None
+        written = writer.outputs[0]
+        key = ("alias", cell.type, written.type)
+        signature = self._memo.signatures.get(key)
+        if signature is None:
+            arguments = {"self": cell.type, "written": written.type}
+            signature = Signature("flopscope::alias", "alias", arguments, (cell.type,), "view")
+            self._memo.signatures[key] = signature
+        value = self.new_value(cell.type, producer=len(self.ops))
+        self.ops.append(Op(len(self.ops), signature, (cell.value, written), (value,), self.scope))
+        cell.value = value
+        cell.seen = writer
+
+    def _replace(self, op: Op, cells: Sequence[Cell], *, written: bool) -> None:
+        """The op changed these tensors in place, or passed them through: each gets a new value."""
+        for cell in cells:
+            value = self.new_value(cell.type, producer=op.index)
+            op.outputs = (*op.outputs, value)
+            cell.value = value
+            if written:
+                cell.root.writer = cell.seen = op
+
+    # -- answering from shapes --------------------------------------------------------------------------------
+
+    def _answer(self, entry: Entry, args: Sequence[Any], kwargs: Mapping[str, Any], operands: list[Cell]) -> Any:
+        """The answer to calls that return several tensors, or write to their operands, or return them."""
+        signature = entry.signature
+        op = Op(len(self.ops), signature, tuple([cell.value for cell in operands]), (), self.scope)
+        self.ops.append(op)
+        if entry.returned is None:
+            types = iter(signature.outputs)
+            results: list[Any] = []
+            for template, source in zip(entry.templates, entry.sources, strict=True):
+                tensor = None if template is None else _detach(template)
+                results.append(tensor)
+                if tensor is not None:
+                    cell = self._make_cell(tensor, next(types), None if source is None else operands[source].root, op.index)
+                    op.outputs = (*op.outputs, cell.value)
+        else:
+            tensors = flat_tensors((*args, *kwargs.values()))
+            results = [tensors[position] for position in entry.returned]
+            if entry.changes_shape:
+                self._reshape_in_place(entry, tensors, operands)
+        changed = [operands[position] for position in entry.changed]
+        for cell in changed if entry.writes else ():
+            cell.root.concrete = False
+        self._replace(op, changed, written=entry.writes)
+        if entry.container is None:
+            return results[0] if results else None
+        return entry.container(results)
+
+    def _reshape_in_place(self, entry: Entry, tensors: list[Tensor], operands: list[Cell]) -> None:
+        """An op such as ``t_`` changed the shape and strides of its first operand."""
+        template = entry.templates[0]
+        assert template is not None
+        if id(tensors[0]) not in self._adopted:
+            torch.as_strided_(tensors[0], template.shape, template.stride())
+        operands[0].type = entry.signature.outputs[0]
+
+    # -- inferring once ---------------------------------------------------------------------------------------
+
+    def _infer(
+        self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], key: Hashable, operands: list[Cell], symbolic: bool
+    ) -> Entry | None:
+        """Infer what an op returns, and remember it. ``None`` where only a real run can tell (and every operand has data)."""
+        schema = schema_of(func)
+        tensors = flat_tensors((*args, *kwargs.values()))
+        if schema.reads_values or indexes_by_mask(schema, args):
+            return self._need_data(schema, operands, tensors, symbolic)
+        twins: dict[int, Tensor] = {}
+
+        def twin_of(tensor: Tensor) -> Tensor:
+            if id(tensor) not in twins:
+                # A view of a normal tensor must be a normal tensor, so the twin must not be an inference tensor either.
+                with torch.inference_mode(tensor.is_inference()):
+                    twins[id(tensor)] = meta_like(tensor)
+            return twins[id(tensor)]
+
+        twin_args = map_tensors(args, twin_of, META)
+        twin_kwargs = {name: map_tensors(item, twin_of, META) for name, item in kwargs.items()}
+        if not operands and "device" in schema.names:
+            twin_kwargs["device"] = META
+        try:
+            result = infer.infer(func, schema, twin_args, twin_kwargs)
+        except infer.NoShapeRule:
+            return self._need_data(schema, operands, tensors, symbolic)
+        if not infer.is_made_of_tensors(result):
+            return self._need_data(schema, operands, tensors, symbolic)
+        types = [cell.type for cell in operands]
+        entry = entry_of(func, schema, args, kwargs, result, types, [twin_of(tensor) for tensor in tensors])
+        self._memo.entries[key] = entry
+        return entry
+
+    def _need_data(self, schema: Schema, operands: list[Cell], tensors: list[Tensor], symbolic: bool) -> None:
+        """The op reads values. Small weights may be read (a learned temperature, say); other tensors have none."""
+        if not symbolic:
+            return
+        for cell, tensor in zip(operands, tensors, strict=True):
+            if cell.root.concrete:
+                continue
+            adopted = self._adopted.get(id(tensor))
+            if adopted is None or tensor.device.type == "meta" or tensor.numel() > _MOST_READ_OF_A_WEIGHT:
+                raise DataNeeded(schema.target, self.scope)
+            adopted.real = private_copy(tensor)
+            adopted.concrete = True
+
+    # -- running for real -------------------------------------------------------------------------------------
+
+    def _run(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], key: Hashable, operands: list[Cell]) -> Any:
+        """Run an op on true data on the CPU, and record it."""
+        schema = schema_of(func)
+        tensors = flat_tensors((*args, *kwargs.values()))
+        datas = [self._data_of(tensor) for tensor in tensors]
+        real_args = map_tensors(args, self._data_of, CPU)
+        real_kwargs = {name: map_tensors(item, self._data_of, CPU) for name, item in kwargs.items()}
+        result = func(*real_args, **real_kwargs)
+        if schema.reads_values and operands and self.execute:
+            self.data_dependent.append((schema.target, self.scope))
+        op = Op(len(self.ops), _PENDING, tuple([cell.value for cell in operands]), (), self.scope)
+        self.ops.append(op)
+        returned: list[int] = []
+        sources: list[int | None] = []
+        for tensor in flat_tensors(result):
+            source = shared_memory(tensor, datas)
+            sources.append(source)
+            if source is not None and tensor is datas[source]:
+                returned.append(source)
+                continue
+            cell = self._make_cell(tensor, type_of(tensor), None if source is None else operands[source].root, op.index)
+            cell.root.concrete = True
+            op.outputs = (*op.outputs, cell.value)
+        written = mutated_operands(schema, args, kwargs)
+        for position in dict.fromkeys((*written, *returned)):
+            operands[position].type = type_of(datas[position])
+        self._replace(op, [operands[position] for position in dict.fromkeys((*written, *returned))], written=bool(written))
+        effect: Effect = "inplace" if written else "view" if sources and None not in sources else "fresh"
+        op.signature = self._signature_of_run(func, schema, args, kwargs, key, op, effect)
+        if not returned:
+            return result
+        mine = {id(data): tensor for data, tensor in zip(datas, tensors, strict=True)}
+        return map_tensors(result, lambda tensor: mine.get(id(tensor), tensor), CPU)
+
+    def _data_of(self, tensor: Tensor) -> Tensor:
+        adopted = self._adopted.get(id(tensor))
+        return tensor if adopted is None or adopted.real is None else adopted.real
+
+    def _signature_of_run(
+        self, func: Any, schema: Schema, args: Sequence[Any], kwargs: Mapping[str, Any], key: Hashable, op: Op, effect: Effect
+    ) -> Signature:
+        outputs = tuple(value.type for value in op.outputs)
+        full_key = (key, effect, outputs)
+        signature = self._memo.signatures.get(full_key)
+        if signature is None:
+            signature = describe(func, schema, args, kwargs, [value.type for value in op.inputs], outputs, effect)
+            self._memo.signatures[full_key] = signature
+        return signature

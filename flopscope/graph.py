@@ -1,0 +1,347 @@
+"""The graph of a traced model: tensors, ops and the modules they belong to. It knows no framework.
+
+A graph prints as a program::
+
+    graph Sequential(%0: float32[1, 3, 8, 8]):
+      %1: float32[1, 4, 8, 8] = aten::conv2d(%0, @0.weight, @0.bias, padding=(1, 1))  # 0
+      %2: float32[1, 4, 8, 8] = aten::relu(%1)  # 1
+      return %2
+
+``%n`` is a tensor that the program makes, ``@name`` a parameter or buffer, and the comment is the scope: the path of the module
+that ran the op. Values are never overwritten: an in-place op makes a new value, and a view of memory that was written
+since the view was made is renewed by an explicit ``flopscope::alias`` op. So edges tell the whole truth about dataflow.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+from flopscope.errors import GraphError
+
+if TYPE_CHECKING:
+    import networkx
+
+Role = Literal["input", "parameter", "buffer", "constant", "result"]
+Effect = Literal["fresh", "view", "inplace"]
+
+_BITS_BY_NAME = {"bool": 8, "complex32": 32, "complex64": 64, "complex128": 128}
+
+
+def bits_of(dtype: str) -> int:
+    """The bits that one element of a dtype takes in memory, such as 32 for ``"float32"`` or 8 for ``"float8_e4m3fn"``."""
+    if dtype in _BITS_BY_NAME:
+        return _BITS_BY_NAME[dtype]
+    digits = ""
+    for character in dtype.lstrip("abcdefghijklmnopqrstuvwxyz"):
+        if not character.isdigit():
+            break
+        digits += character
+    if not digits:
+        raise GraphError(f"the width of dtype {dtype!r} is unknown: expected a name that ends in its bits, such as 'float32'")
+    return int(digits)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TensorType:
+    """The shape, dtype and, where a front end knows them, the strides of a tensor.
+
+    Types are compared by identity where speed matters: front ends make them through `TensorType.of`, which returns one
+    object for equal contents.
+    """
+
+    shape: tuple[int, ...]
+    dtype: str = "float32"
+    strides: tuple[int, ...] | None = None
+
+    @staticmethod
+    def of(shape: Sequence[int], dtype: str = "float32", strides: Sequence[int] | None = None) -> TensorType:
+        """The one type with these contents."""
+        key = (tuple(shape), dtype, None if strides is None else tuple(strides))
+        found = _TYPES.get(key)
+        return _TYPES.setdefault(key, TensorType(*key)) if found is None else found
+
+    @property
+    def elements(self) -> int:
+        """How many elements the tensor shows."""
+        return math.prod(self.shape)
+
+    @property
+    def stored_elements(self) -> int:
+        """How many different elements lie in memory: a dimension that was expanded (stride 0) counts once."""
+        if self.strides is None or 0 not in self.strides:
+            return math.prod(self.shape)
+        return math.prod(size for size, stride in zip(self.shape, self.strides, strict=True) if stride != 0 or size == 0)
+
+    def bytes(self, elements: int) -> int:
+        """The bytes that so many elements of this dtype take."""
+        bits = bits_of(self.dtype)
+        return elements * (bits // 8) if bits % 8 == 0 else (elements * bits + 7) // 8
+
+    def __str__(self) -> str:
+        return f"{self.dtype}[{', '.join(map(str, self.shape))}]"
+
+
+_TYPES: dict[tuple[Any, ...], TensorType] = {}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Signature:
+    """What an op computes, without where: everything that its cost can depend on.
+
+    ``arguments`` holds every argument by name: a `TensorType`, a tuple of them (with ``None`` for an absent one), or a plain value.
+    A front end makes one object for all ops with the same signature, so that whatever depends on it is computed once.
+    """
+
+    target: str
+    """The front end's own name of the op, such as ``"aten::conv2d"``."""
+    kind: str
+    """The front-end neutral name that rules are registered for, such as ``"conv"``."""
+    arguments: Mapping[str, Any]
+    outputs: tuple[TensorType, ...]
+    effect: Effect = "fresh"
+    """``"view"``: the outputs share memory with an input; ``"inplace"``: an input is overwritten."""
+
+    def __getitem__(self, name: str) -> Any:
+        return self.arguments[name]
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The argument of that name, or the default where it is missing or ``None``."""
+        value = self.arguments.get(name)
+        return default if value is None else value
+
+    @property
+    def output(self) -> TensorType:
+        """The first output."""
+        return self.outputs[0]
+
+    @property
+    def inputs(self) -> tuple[TensorType, ...]:
+        """The types of all tensor arguments, in order."""
+        return tuple(_tensor_types(self.arguments.values()))
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """The arguments that hold no tensors and are not ``None``."""
+        return {
+            name: value
+            for name, value in self.arguments.items()
+            if value is not None and not isinstance(value, TensorType) and not any(_tensor_types([value]))
+        }
+
+
+def _tensor_types(values: Any) -> Iterator[TensorType]:
+    for value in values:
+        if isinstance(value, TensorType):
+            yield value
+        elif isinstance(value, tuple):
+            yield from _tensor_types(value)
+
+
+@dataclass(slots=True, eq=False)
+class Tensor:
+    """A value in a graph. ``producer`` is the index of the op that made it, or ``None`` for what came from outside."""
+
+    id: int
+    type: TensorType
+    role: Role = "result"
+    producer: int | None = None
+    name: str | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The sizes of the dimensions."""
+        return self.type.shape
+
+    def __str__(self) -> str:
+        return f"@{self.name}" if self.name is not None and self.role in ("parameter", "buffer") else f"%{self.id}"
+
+
+@dataclass(slots=True, eq=False)
+class Op:
+    """One call of an op: its signature, the values it reads and makes, and the module that ran it."""
+
+    index: int
+    signature: Signature
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    scope: str = ""
+
+    @property
+    def target(self) -> str:
+        """The front end's own name of the op."""
+        return self.signature.target
+
+    @property
+    def kind(self) -> str:
+        """The front-end neutral name of the op."""
+        return self.signature.kind
+
+    def __str__(self) -> str:
+        values = iter(self.inputs)
+        arguments = ", ".join(_argument_texts(self.signature.arguments, values))
+        outputs = ", ".join(f"{value}: {value.type}" for value in self.outputs)
+        comment = f"  # {self.scope}" if self.scope else ""
+        return f"{outputs}{' = ' if outputs else ''}{self.target}({arguments}){comment}"
+
+
+def _argument_texts(arguments: Mapping[str, Any], values: Iterator[Tensor]) -> Iterator[str]:
+    for name, value in arguments.items():
+        if isinstance(value, TensorType):
+            yield str(next(values))
+        elif isinstance(value, tuple) and any(_tensor_types(value)):
+            yield f"[{', '.join(str(next(values)) if item is not None else 'None' for item in value)}]"
+        elif value is not None:
+            yield f"{name}={value!r}"
+
+
+@dataclass(slots=True)
+class Module:
+    """A module of the traced model: a node of the tree that scopes name."""
+
+    path: str
+    class_name: str
+    calls: int = 0
+    """How often it ran."""
+    output_shape: tuple[int, ...] | None = None
+    """The shape of the first tensor that its last call returned."""
+
+
+@dataclass(slots=True)
+class Weight:
+    """A parameter or buffer of the traced model, listed once however many modules share it."""
+
+    name: str
+    type: TensorType
+    scope: str
+    """The path of the first module that owns it."""
+    trainable: bool = True
+    shared_as: tuple[str, ...] = ()
+    """The other names of the same tensor."""
+
+
+@dataclass(eq=False)
+class Graph:
+    """A traced model.
+
+    ``notes`` says in words what a reader of any number from this graph must know; ``data_dependent`` lists the ops, with their scopes,
+    that read values and so made the graph true for these inputs only.
+    """
+
+    name: str
+    ops: list[Op] = field(default_factory=list)
+    inputs: list[Tensor] = field(default_factory=list)
+    outputs: list[Tensor] = field(default_factory=list)
+    weights: dict[str, Tensor] = field(default_factory=dict)
+    """The values of the parameters and buffers that ops read, by name."""
+    list_parameters: Callable[[], list[Weight]] = list
+    list_buffers: Callable[[], list[Weight]] = list
+    list_modules: Callable[[], list[Module]] = list
+    notes: list[str] = field(default_factory=list)
+    data_dependent: list[tuple[str, str]] = field(default_factory=list)
+    annotations: dict[str, Sequence[Any]] = field(default_factory=dict)
+    """Facts that an analysis found about each op, such as its cost: one sequence per fact, in the order of the ops."""
+
+    @cached_property
+    def parameters(self) -> list[Weight]:
+        """The parameters of the model, each once, whether or not an op reads them."""
+        return self.list_parameters()
+
+    @cached_property
+    def buffers(self) -> list[Weight]:
+        """The buffers of the model, each once."""
+        return self.list_buffers()
+
+    @cached_property
+    def modules(self) -> list[Module]:
+        """The module tree, parents before children."""
+        return self.list_modules()
+
+    def __str__(self) -> str:
+        inputs = ", ".join(f"{value}: {value.type}" for value in self.inputs)
+        lines = [f"graph {self.name}({inputs}):", *(f"  {op}" for op in self.ops)]
+        return "\n".join([*lines, f"  return {', '.join(map(str, self.outputs))}".rstrip()])
+
+    __repr__ = __str__
+
+    def verify(self) -> None:
+        """Check the laws of a graph.
+
+        Every input of an op was produced before it is used; every op has as many values as its signature has types, and of these
+        types; every size is a whole number; every scope is a module of the model.
+
+        Raises:
+            GraphError: names the first op that breaks a law, and the law.
+        """
+        known = {value.id for value in (*self.inputs, *self.weights.values())}
+        scopes = {module.path for module in self.modules} | {""}
+        for position, op in enumerate(self.ops):
+            self._verify_op(position, op, known, scopes)
+            known.update(value.id for value in op.outputs)
+        for value in self.outputs:
+            if value.id not in known and value.role != "constant":
+                raise GraphError(f"the graph returns {value}, which no op produced")
+
+    def _verify_op(self, position: int, op: Op, known: set[int], scopes: set[str]) -> None:
+        def broken(law: str) -> GraphError:
+            return GraphError(f"op {op.index} ({op}): {law}")
+
+        if op.index != position:
+            raise broken(f"its index is {op.index}, its position {position}")
+        for value in op.inputs:
+            if value.id not in known and value.role != "constant":
+                raise broken(f"it reads {value} before any op produced it")
+        for value in op.outputs:
+            if value.id in known:
+                raise broken(f"it produces {value} a second time")
+            if value.producer != op.index:
+                raise broken(f"{value} names op {value.producer} as its producer")
+        if tuple(value.type for value in op.inputs) != op.signature.inputs:
+            raise broken("its inputs differ from the types in its signature")
+        if tuple(value.type for value in op.outputs) != op.signature.outputs:
+            raise broken("its outputs differ from the types in its signature")
+        for value in (*op.inputs, *op.outputs):
+            if any(type(size) is not int or size < 0 for size in value.shape):
+                raise broken(f"{value} has the shape {value.shape}, where whole numbers are needed")
+        if op.scope not in scopes:
+            raise broken(f"its scope {op.scope!r} is not a module of the model")
+
+    def to_networkx(self) -> networkx.DiGraph:
+        """The graph as networkx sees it: a node per op, input, weight and output, an edge wherever values flow.
+
+        Op nodes are their indices and carry ``target``, ``kind``, ``scope``, ``shapes`` (of the outputs), ``attributes`` and every annotation
+        (``cost`` where a report made the graph). The other nodes are named ``"%id"``, ``"@name"`` and ``"return"`` and carry ``role`` and
+        ``shapes``. Edges carry the ``values`` that flow, and their ``shapes`` and ``dtypes``, as lists.
+        """
+        import networkx
+
+        view: networkx.DiGraph = networkx.DiGraph(name=self.name)
+        for value in (*self.inputs, *self.weights.values()):
+            view.add_node(str(value), role=value.role, shapes=[value.shape])
+        for op in self.ops:
+            facts = {name: values[op.index] for name, values in self.annotations.items()}
+            shapes = [value.shape for value in op.outputs]
+            attributes = op.signature.attributes
+            view.add_node(op.index, target=op.target, kind=op.kind, scope=op.scope, shapes=shapes, attributes=attributes, **facts)
+            for value in op.inputs:
+                _connect(view, value, op.index)
+        view.add_node("return", role="output", shapes=[value.shape for value in self.outputs])
+        for value in self.outputs:
+            _connect(view, value, "return")
+        return view
+
+
+def _connect(view: networkx.DiGraph, value: Tensor, reader: int | str) -> None:
+    origin = str(value) if value.producer is None else value.producer
+    if origin not in view:
+        view.add_node(origin, role=value.role, shapes=[value.shape])
+    if not view.has_edge(origin, reader):
+        view.add_edge(origin, reader, values=[], shapes=[], dtypes=[])
+    edge = view.edges[origin, reader]
+    if str(value) not in edge["values"]:
+        edge["values"].append(str(value))
+        edge["shapes"].append(value.shape)
+        edge["dtypes"].append(value.type.dtype)

@@ -1,0 +1,201 @@
+"""What a model costs, ready to be asked, printed and saved."""
+
+from __future__ import annotations
+
+import json
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from flopscope.analyses import totals
+from flopscope.analyses.conventions import count_under
+from flopscope.cost import ZERO, Cost
+from flopscope.errors import OptionError
+from flopscope.graph import Graph
+from flopscope.report import tables
+from flopscope.report.rows import KindRow, ModuleRow, OpRow, metrics
+from flopscope.report.text import TableFormat, render
+from flopscope.version import __version__
+
+if TYPE_CHECKING:
+    import pandas
+
+By = Literal["module", "op", "kind"]
+UNUSED = "(parameters that no op reads)"
+
+
+class Report:
+    """The cost of one call of a model.
+
+    Everything is computed from the `graph` when it is first asked for. A report holds no module and no tensor.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+
+    # -- questions ------------------------------------------------------------------------------------------
+
+    @property
+    def name(self) -> str:
+        """The name of the model."""
+        return self._graph.name
+
+    @cached_property
+    def graph(self) -> Graph:
+        """The traced graph, with the cost of each op as its annotation ``"cost"``."""
+        self._graph.annotations["cost"] = self._op_costs
+        return self._graph
+
+    @cached_property
+    def total(self) -> Cost:
+        """The cost of the whole model. Where it is `partial`, its counts are lower bounds."""
+        return totals.total(self._graph)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every op was priced."""
+        return not self.total.partial
+
+    @cached_property
+    def uncounted(self) -> list[OpRow]:
+        """The ops that no rule prices."""
+        return [row for row in self.ops if row.cost.uncounted]
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader of any number in this report must know."""
+        return list(self._graph.notes)
+
+    @cached_property
+    def _op_costs(self) -> list[Cost]:
+        return totals.op_costs(self._graph)
+
+    @cached_property
+    def ops(self) -> list[OpRow]:
+        """Every op in the order in which it ran."""
+        rows = []
+        for op, cost in zip(self._graph.ops, self._op_costs, strict=True):
+            inputs = tuple(type.shape for type in op.signature.inputs)
+            outputs = tuple(type.shape for type in op.signature.outputs)
+            dtype = op.signature.outputs[0].dtype if op.signature.outputs else ""
+            rows.append(OpRow(op.index, op.scope, op.target, op.kind, inputs, outputs, dtype, op.signature.attributes, cost))
+        return rows
+
+    def by_kind(self) -> list[KindRow]:
+        """The ops of each kind together, the most expensive first. The rows add up to the total."""
+        calls: dict[str, int] = {}
+        costs: dict[str, Cost] = {}
+        for op, cost in zip(self._graph.ops, self._op_costs, strict=True):
+            calls[op.kind] = calls.get(op.kind, 0) + 1
+            costs[op.kind] = costs.get(op.kind, ZERO) + cost
+        rows = [KindRow(kind, calls[kind], costs[kind]) for kind in costs]
+        rows.sort(key=lambda row: (-row.cost.macs, -row.cost.flops, -row.cost.access_bytes, row.kind))
+        unused = self.total.params - sum(row.cost.params for row in rows)
+        return [*rows, KindRow(UNUSED, 0, Cost(params=unused))] if unused else rows
+
+    def by_module(self, depth: int | None = None) -> list[ModuleRow]:
+        """The module tree, parents before children, each row with everything inside it.
+
+        Args:
+            depth: the deepest level to list, where the model itself is level 0; ``None`` lists all.
+
+        Raises:
+            OptionError: the depth is negative.
+        """
+        if depth is not None and depth < 0:
+            raise OptionError(f"depth must be 0 or more, but is {depth}")
+        costs = totals.module_costs(self._graph)
+        rows = []
+        for module in self._graph.modules:
+            level = totals.depth_of(module)
+            if depth is None or level <= depth:
+                rows.append(ModuleRow(module.path, module.class_name, level, module.calls, module.output_shape, costs[module.path]))
+        return rows or [ModuleRow("", self.name, 0, 1, None, self.total)]
+
+    def under(self, convention: str) -> int:
+        """What the model costs as another tool or paper counts it, such as ``"fvcore"``.
+
+        Raises:
+            OptionError: there is no such convention.
+        """
+        return count_under(self._graph, convention)
+
+    # -- formats --------------------------------------------------------------------------------------------
+
+    def __str__(self) -> str:
+        return self.to_text()
+
+    def __repr__(self) -> str:
+        return f"<Report of {self.name}: {self.total.macs:,} MACs, {self.total.params:,} params>"
+
+    def to_text(self, by: By = "module", *, depth: int | None = 3, exact: bool = False) -> str:
+        """A table for people, with the exact totals and all notes under it."""
+        return f"{self.to_table(by, depth=depth, exact=exact)}\n{tables.summary(self)}"
+
+    def to_table(self, by: By = "module", style: TableFormat = "table", *, depth: int | None = None, exact: bool = False) -> str:
+        """One of the three tables in one of the formats.
+
+        Args:
+            by: ``"module"``, ``"op"`` or ``"kind"``.
+            style: ``"table"``, ``"markdown"``, ``"latex"`` or ``"csv"``.
+            depth: the deepest level of modules to list.
+            exact: whether to write counts in full instead of with four digits.
+
+        Raises:
+            OptionError: an argument is outside its allowed values.
+        """
+        if by not in get_args(By):
+            raise OptionError(f"a report can be listed by {', '.join(get_args(By))}, but not by {by!r}")
+        if by == "module":
+            headers, rows = tables.module_table(self.by_module(depth), style, exact)
+        elif by == "kind":
+            headers, rows = tables.kind_table(self.by_kind(), exact)
+        else:
+            headers, rows = tables.op_table(self.ops, exact)
+        return render(headers, rows, style)
+
+    def to_markdown(self, by: By = "module", *, depth: int | None = None, exact: bool = False) -> str:
+        """A table in GitHub's Markdown."""
+        return self.to_table(by, "markdown", depth=depth, exact=exact)
+
+    def to_latex(self, by: By = "module", *, depth: int | None = None, exact: bool = False) -> str:
+        """A table in LaTeX, for the package booktabs."""
+        return self.to_table(by, "latex", depth=depth, exact=exact)
+
+    def to_csv(self, by: By = "op", *, depth: int | None = None) -> str:
+        """Rows with exact counts, one column per metric."""
+        headers, rows = tables.flat(self._dicts(by, depth))
+        return render(headers, rows, "csv")
+
+    def to_dataframe(self, by: By = "op", *, depth: int | None = None) -> pandas.DataFrame:
+        """A pandas data frame with exact counts (needs ``flopscope[pandas]``).
+
+        Raises:
+            MissingPackageError: pandas is not installed.
+        """
+        return tables.data_frame(self._dicts(by, depth))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The whole report as plain data."""
+        return {
+            "flopscope": __version__,
+            "model": self.name,
+            "inputs": [str(value.type) for value in self._graph.inputs],
+            "complete": self.complete,
+            "total": metrics(self.total),
+            "notes": self.notes,
+            "uncounted": [{"op": row.op, "scope": row.scope} for row in self.uncounted],
+            "data_dependent": [{"op": op, "scope": scope} for op, scope in self._graph.data_dependent],
+            "kinds": self._dicts("kind", None),
+            "modules": self._dicts("module", None),
+            "ops": self._dicts("op", None),
+        }
+
+    def to_json(self, indent: int | None = 2) -> str:
+        """The whole report as JSON."""
+        return json.dumps(self.to_dict(), indent=indent, default=repr) + "\n"
+
+    def _dicts(self, by: By, depth: int | None) -> list[dict[str, Any]]:
+        if by not in get_args(By):
+            raise OptionError(f"a report can be listed by {', '.join(get_args(By))}, but not by {by!r}")
+        rows = {"module": lambda: self.by_module(depth), "kind": self.by_kind, "op": lambda: self.ops}[by]()
+        return [row.to_dict() for row in rows]

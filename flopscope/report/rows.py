@@ -1,0 +1,74 @@
+"""The rows of a report: one op, one kind of op, or one module, with its cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from flopscope.cost import METRICS, Cost
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OpRow:
+    """One call of an op."""
+
+    index: int
+    scope: str
+    """The path of the module that ran it."""
+    op: str
+    """The front end's name, such as ``"aten::conv2d"``."""
+    kind: str
+    inputs: tuple[Shape, ...]
+    outputs: tuple[Shape, ...]
+    dtype: str
+    """The dtype of the first output."""
+    attributes: Mapping[str, Any]
+    cost: Cost
+
+    def to_dict(self) -> dict[str, Any]:
+        """The row as plain data."""
+        shapes = {"inputs": [list(shape) for shape in self.inputs], "outputs": [list(shape) for shape in self.outputs]}
+        attributes = {name: list(value) if isinstance(value, tuple) else value for name, value in self.attributes.items()}
+        facts = {"index": self.index, "scope": self.scope, "op": self.op, "kind": self.kind, **shapes, "dtype": self.dtype}
+        return {**facts, "attributes": attributes, **metrics(self.cost)}
+
+
+@dataclass(frozen=True, slots=True)
+class KindRow:
+    """All calls of one kind of op."""
+
+    kind: str
+    calls: int
+    cost: Cost
+
+    def to_dict(self) -> dict[str, Any]:
+        """The row as plain data."""
+        return {"kind": self.kind, "calls": self.calls, **metrics(self.cost)}
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleRow:
+    """One module, with everything inside it."""
+
+    path: str
+    class_name: str
+    depth: int
+    calls: int
+    output: Shape | None
+    """The shape of the first tensor that its last call returned."""
+    cost: Cost
+
+    def to_dict(self) -> dict[str, Any]:
+        """The row as plain data."""
+        output = None if self.output is None else list(self.output)
+        return {"module": self.path, "class": self.class_name, "depth": self.depth, "calls": self.calls, "output": output, **metrics(self.cost)}
+
+
+def metrics(cost: Cost) -> dict[str, int]:
+    """The exact counts of a cost, by name."""
+    counts = {name: getattr(cost, name) for name in METRICS}
+    split = ("elements_read", "elements_written", "bytes_read", "bytes_written", "uncounted")
+    return counts | {name: getattr(cost, name) for name in split}

@@ -1,0 +1,69 @@
+"""Numbers and tables as text. Functions here return strings and print nothing."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from typing import Any, Literal, get_args
+
+from tabulate import tabulate
+
+from flopscope.cost import Cost
+from flopscope.errors import OptionError
+
+TableFormat = Literal["table", "markdown", "latex", "csv"]
+_STYLES = {"table": "simple", "markdown": "github", "latex": "latex_booktabs"}
+
+METRIC_HEADERS = ("params", "MACs", "FLOPs", "access")
+
+
+def render(headers: Sequence[str], rows: Sequence[Sequence[Any]], style: TableFormat) -> str:
+    """A table in one of the formats; numbers are right-aligned.
+
+    Raises:
+        OptionError: there is no such format.
+    """
+    if style not in get_args(TableFormat):
+        raise OptionError(f"there is no table format {style!r}; choose one of {', '.join(get_args(TableFormat))}")
+    if style == "csv":
+        buffer = io.StringIO()
+        csv.writer(buffer, lineterminator="\n").writerows([headers, *rows])
+        return buffer.getvalue()
+    first_number = next((i for i, header in enumerate(headers) if header in (*METRIC_HEADERS, "calls")), len(headers))
+    align = ["left" if i < first_number else "right" for i in range(len(headers))]
+    table: str = tabulate(
+        [[_cell(value) for value in row] for row in rows],
+        headers=headers, tablefmt=_STYLES[style], colalign=align if rows else None, headersglobalalign=None, disable_numparse=True,
+        preserve_whitespace=True,
+    )  # fmt: skip
+    return table + "\n"
+
+
+def _cell(value: Any) -> str:
+    return "" if value is None else str(value)
+
+
+def si(count: int, unit: str = "") -> str:
+    """A count with four digits and a decimal prefix: ``4089184256`` is ``4.089 G``. Counts below 10,000 are written out."""
+    if abs(count) < 10_000:
+        return f"{count} {unit}".rstrip()
+    exponent = min((len(str(abs(count))) - 1) // 3, 6)
+    scaled = count / 1000**exponent
+    digits = max(0, 3 - (len(str(int(abs(scaled)))) - 1))
+    return f"{scaled:.{digits}f} {'kMGTPE'[exponent - 1]}{unit}"
+
+
+def metric_cells(cost: Cost, exact: bool) -> list[str]:
+    """Parameters, MACs, FLOPs and access bytes of a cost. A lower bound is marked with a sign."""
+    mark = "≥ " if cost.partial else ""
+    if exact:
+        return [f"{cost.params:,}", *(f"{mark}{count:,}" for count in (cost.macs, cost.flops, cost.access_bytes))]
+    return [si(cost.params), mark + si(cost.macs), mark + si(cost.flops), mark + si(cost.access_bytes, "B")]
+
+
+def shape_text(shape: tuple[int, ...] | None) -> str:
+    """A shape as people write it: ``1x3x224x224``; a scalar is ``()``."""
+    if shape is None:
+        return ""
+    return "x".join(map(str, shape)) or "()"

@@ -1,0 +1,32 @@
+"""The cost of one op: one file per family, and the registry that they share."""
+
+from flopscope.rules import (
+    activation,
+    attention,
+    convolution,
+    einsum,
+    elementwise,
+    fourier,
+    matmul,
+    movement,
+    normalisation,
+    pooling,
+    recurrent,
+    reduction,
+    resampling,
+    softmax,
+    sorting,
+)
+from flopscope.rules.registry import Rule as Rule
+from flopscope.rules.registry import cost as cost
+from flopscope.rules.registry import forget_rule as forget_rule
+from flopscope.rules.registry import module_classes as module_classes
+from flopscope.rules.registry import price as price
+from flopscope.rules.registry import registered as registered
+from flopscope.rules.registry import rule as rule
+from flopscope.rules.registry import rule_for as rule_for
+
+FAMILIES = (
+    activation, attention, convolution, einsum, elementwise, fourier, matmul, movement, normalisation, pooling, recurrent, reduction, resampling,
+    softmax, sorting,
+)  # fmt: skip

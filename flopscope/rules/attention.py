@@ -1,0 +1,70 @@
+"""Attention: scaled dot products and the fused layers built on them.
+
+Masks do not make a dense kernel cheaper, so they are counted dense: every query meets every key.
+"""
+
+from __future__ import annotations
+
+from flopscope.cost import Cost
+from flopscope.graph import Signature
+from flopscope.rules.activation import FLOPS_PER_ELEMENT
+from flopscope.rules.normalisation import layer_norm_flops
+from flopscope.rules.registry import cost, expect, prod, rule
+from flopscope.rules.softmax import SOFTMAX_FLOPS
+
+_SOURCE = "Vaswani et al. 2017, arXiv:1706.03762, eq. 1"
+
+
+@rule(
+    "attention",
+    flops="2 per MAC of q.k and p.v; per score 1 for the scale, 1 for the mask, 5 for the softmax",
+    source=_SOURCE,
+)
+def attention(op: Signature) -> Cost:
+    """``[*, h, l, v] = attention([*, h, l, e], [*, h', s, e], [*, h', s, v], mask?)``; h' < h are grouped key and value heads."""
+    query, key, value, out = op["query"], op["key"], op["value"], op.output
+    expect(query.shape[-1] == key.shape[-1] and key.shape[-2] == value.shape[-2], "attention([.., l, e], [.., s, e], [.., s, v])")
+    length, width = query.shape[-2], query.shape[-1]
+    heads = prod(out.shape[:-2])
+    scores = heads * length * key.shape[-2]
+    masked = op.get("attn_mask") is not None or op.get("is_causal", False)
+    # Flash kernels return statistics besides the result; only the result is written by the formula.
+    return cost(op, macs=scores * (width + value.shape[-1]), other=scores * (1 + masked + SOFTMAX_FLOPS))
+
+
+def _self_attention(rows: int, batch: int, heads: int, length: int, keys: int, width: int) -> tuple[int, int]:
+    """Multiply-accumulates and other operations of the four projections and the two products."""
+    scores = batch * heads * length * keys
+    macs = 4 * rows * width * width + 2 * scores * (width // heads)
+    return macs, 4 * rows * width + scores * (1 + SOFTMAX_FLOPS)
+
+
+@rule("multi_head_attention", flops="2 per MAC, 1 per element of each bias; per score 1 for the scale and 5 for the softmax", source=_SOURCE)
+def multi_head_attention(op: Signature) -> Cost:
+    """The fast path of ``nn.MultiheadAttention``: ``[b, l, d] = mha([b, l, d], [b, s, d], [b, s, d])`` with all four projections."""
+    query, key = op["query"], op["key"]
+    batch, length, width = query.shape
+    keys = key.shape[1]
+    heads = op["num_head"]
+    scores = batch * heads * length * keys
+    rows = 2 * batch * length + 2 * batch * keys  # query and output, key and value
+    macs = rows * width * width + 2 * scores * (width // heads)
+    return cost(op, macs=macs, other=rows * width + scores * (1 + SOFTMAX_FLOPS))
+
+
+@rule(
+    "transformer_encoder_layer",
+    flops="as its parts: self-attention, two linear layers, activation, two residual additions, two layer norms",
+    source="Vaswani et al. 2017, arXiv:1706.03762, section 3.1",
+)
+def transformer_encoder_layer(op: Signature) -> Cost:
+    """The fast path of ``nn.TransformerEncoderLayer``: ``[b, l, d] = layer([b, l, d])`` with a hidden width f."""
+    source = op["src"]
+    batch, length, width = source.shape
+    hidden = op["ffn_weight_1"].shape[0]
+    macs, other = _self_attention(batch * length, batch, op["num_heads"], length, length, width)
+    tokens = batch * length
+    macs += 2 * tokens * width * hidden
+    activation = FLOPS_PER_ELEMENT["gelu" if op.get("use_gelu", False) else "relu"]
+    other += tokens * (hidden + width) + tokens * hidden * activation + 2 * tokens * width
+    return cost(op, macs=macs, other=other + 2 * layer_norm_flops(tokens * width, tokens, affine=2))

@@ -1,0 +1,63 @@
+"""Fourier transforms."""
+
+from __future__ import annotations
+
+from flopscope.cost import Cost
+from flopscope.graph import Signature
+from flopscope.rules.registry import cost, prod, rule
+
+_COMPLEX = "fft_fft fft_ifft fft_fft2 fft_ifft2 fft_fftn fft_ifftn _fft_c2c".split()
+_REAL = "fft_rfft fft_irfft fft_rfft2 fft_irfft2 fft_rfftn fft_irfftn fft_hfft fft_ihfft fft_hfft2 fft_ihfft2 fft_hfftn fft_ihfftn _fft_r2c _fft_c2r".split()
+
+
+@rule(
+    *_COMPLEX, *_REAL,
+    flops="5 n ceil(log2 n) for a complex transform of n points, half of it for a real one",
+    source="the FFTW convention, Frigo & Johnson 2005, section VI (logarithm rounded up)",
+)  # fmt: skip
+def fft(op: Signature) -> Cost:
+    """``[*, n] = fft([*, n'])``: over several dimensions, n is the product of their lengths."""
+    x, out = op.inputs[0], op.output
+    longer = tuple(max(a, b) for a, b in zip(x.shape, out.shape, strict=True))
+    dims = _dims(op, len(longer))
+    points = prod(longer[dim] for dim in dims)
+    transforms = prod(size for dim, size in enumerate(longer) if dim not in dims)
+    whole = 5 * points * _log2(points) * transforms
+    return cost(op, other=whole if op.kind in _COMPLEX and not op.get("is_real_input", False) else whole // 2)
+
+
+def _dims(op: Signature, rank: int) -> list[int]:
+    dims = op.get("dim")
+    if dims is None:
+        dims = tuple(range(rank)) if op.kind.endswith("n") else (-1,)
+    elif isinstance(dims, int):
+        dims = (dims,)
+    return [dim % rank for dim in dims]
+
+
+def _log2(points: int) -> int:
+    """The logarithm to base two, rounded up."""
+    return max(points - 1, 0).bit_length()
+
+
+@rule("fft_fftshift", "fft_ifftshift", flops="none: elements are moved", source="NumPy documentation of fftshift")
+def fftshift(op: Signature) -> Cost:
+    """``x = fftshift(x)``."""
+    return cost(op)
+
+
+@rule("fft_fftfreq", "fft_rfftfreq", "hann_window", "hamming_window", "blackman_window", "bartlett_window", "kaiser_window", flops="2 per element", source="definition")
+def window(op: Signature) -> Cost:
+    """``[n] = window(n)``."""
+    return cost(op, other=2 * op.output.elements)
+
+
+@rule("stft", flops="as a real transform per frame, 1 per element for the window", source="definition of the short-time Fourier transform")
+def stft(op: Signature) -> Cost:
+    """``[*, f, t] = stft([*, l], n_fft)``."""
+    points = op["n_fft"]
+    out = op.output.shape
+    frames = out[-2] if out[-1] == 2 and len(out) > 2 and op.get("return_complex") is False else out[-1]
+    batch = op.inputs[0].shape[0] if len(op.inputs[0].shape) > 1 else 1
+    transform = 5 * points * _log2(points)
+    return cost(op, other=batch * frames * ((transform if op.get("onesided") is False else transform // 2) + points))

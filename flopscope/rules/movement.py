@@ -1,0 +1,105 @@
+"""Data movement: no arithmetic. A view moves nothing; a copy moves every element both ways; a lookup reads only what it looks up."""
+
+from __future__ import annotations
+
+from flopscope.cost import Cost
+from flopscope.graph import Signature, TensorType
+from flopscope.rules.registry import cost, free, rule
+
+_NO_FLOPS = "none: elements are moved, not computed"
+_SOURCE = "definition of the op"
+
+rule("view", flops="none: the result is the same memory under another shape", source=_SOURCE)(free)
+rule(
+    "empty", "empty_like", "new_empty", "empty_strided", "new_empty_strided", "empty_permuted",
+    flops="none: memory is reserved, and nothing is written", source=_SOURCE,
+)(free)  # fmt: skip
+rule(
+    "_assert_async", "_assert_scalar", "_assert_tensor_metadata", "sym_constrain_range", "sym_constrain_range_for_size", "resize",
+    "set", "_local_scalar_dense", "item", "is_nonzero", "_has_compatible_shallow_copy_type", "is_same_size", "record_stream",
+    flops="none: a check, or a single value that Python reads", source=_SOURCE,
+)(free)  # fmt: skip
+
+
+@rule(
+    "clone", "contiguous", "copy", "_to_copy", "to", "type_as", "detach", "alias", "lift_fresh", "lift_fresh_copy", "lift",
+    "reshape", "flatten", "unflatten", "view_as", "reshape_as", "ravel", "permute_copy", "expand_copy",
+    "cat", "concat", "concatenate", "stack", "hstack", "vstack", "dstack", "column_stack", "row_stack", "block_diag", "cartesian_prod", "meshgrid",
+    "split_copy", "split_with_sizes_copy", "unbind_copy", "slice_copy", "select_copy", "broadcast_tensors", "atleast_1d", "atleast_2d", "atleast_3d",
+    "repeat", "tile", "repeat_interleave", "roll", "flip", "fliplr", "flipud", "rot90", "tril", "triu", "diag", "diag_embed", "channel_shuffle",
+    "native_channel_shuffle", "pixel_shuffle", "pixel_unshuffle", "im2col", "unfold", "pad", "constant_pad_nd", "_pad_circular", "_pad_enum",
+    "complex", "view_as_real_copy", "view_as_complex_copy", "real", "imag", "resolve_conj", "resolve_neg", "tril_indices", "triu_indices",
+    "masked_fill", "where", "as_strided_copy", "as_strided_scatter", "slice_scatter", "select_scatter", "diagonal_scatter", "vander",
+    "combinations", "_unsafe_view", "_pack_padded_sequence", "_pad_packed_sequence",
+    "_conj", "conj", "adjoint", "narrow_copy", "detach_copy", "squeeze_copy", "unsqueeze_copy", "t_copy", "transpose_copy", "view_copy", "_reshape_copy",
+    "linalg_diagonal", "_foreach_copy", "_cast_Float", "_cast_Half", "_autocast_to_full_precision",
+    "_autocast_to_reduced_precision", "to_dense", "movedim", "swapaxes", "expand", "transpose", "squeeze", "unsqueeze",
+    flops=_NO_FLOPS, source=_SOURCE,
+)  # fmt: skip
+def move(op: Signature) -> Cost:
+    """Every input is read once and every output is written once."""
+    return cost(op)
+
+
+@rule("col2im", flops="1 addition per input element", source="PyTorch documentation of torch.nn.Fold: overlapping values are summed")
+def fold(op: Signature) -> Cost:
+    """``[n, c, h, w] = fold([n, c*kh*kw, l])``."""
+    return cost(op, other=op.inputs[0].elements)
+
+
+@rule(
+    "zeros", "ones", "full", "eye", "zeros_like", "ones_like", "full_like", "new_zeros", "new_ones", "new_full", "scalar_tensor", "fill", "zero",
+    "fill_diagonal", "randperm", "one_hot", "_efficientzerotensor", "_foreach_zero",
+    flops="none: constants are written", source=_SOURCE,
+)  # fmt: skip
+def write(op: Signature) -> Cost:
+    """The output is written, and nothing is read (but for `one_hot`, its indices)."""
+    return cost(op, reads=[(type.elements, type) for type in op.inputs] if op.kind == "one_hot" else [])
+
+
+def _rows(op: Signature, source: TensorType) -> list[tuple[int, TensorType]]:
+    """The looked-up elements of the source, and all other inputs (the indices)."""
+    others = [type for type in op.inputs if type is not source]
+    return [(op.output.elements, source), *((type.elements, type) for type in others)]
+
+
+@rule("embedding", "index_select", "index", "_unsafe_index", "gather", "take", "take_along_dim", "masked_select", flops=_NO_FLOPS, source=_SOURCE)
+def look_up(op: Signature) -> Cost:
+    """``out = source[indices]``: reads the elements that it returns, and the indices."""
+    source = op["weight"] if op.kind == "embedding" else op.inputs[0]
+    return cost(op, reads=_rows(op, source))
+
+
+@rule("embedding_bag", "_embedding_bag", "_embedding_bag_forward_only", flops="1 per looked-up element for the sum, 1 per output for a mean", source="PyTorch documentation of torch.nn.EmbeddingBag")
+def embedding_bag(op: Signature) -> Cost:
+    """``[b, d] = embedding_bag([v, d], [l], offsets)``."""
+    weight, indices, out = op["weight"], op["indices"], op.output
+    looked_up = indices.elements * weight.shape[1]
+    weighted = looked_up if op.get("per_sample_weights") is not None else 0
+    average = out.elements if op.get("mode", 0) == 1 else 0
+    reads = [(looked_up, weight), *((type.elements, type) for type in op.inputs if type is not weight)]
+    return cost(op, other=looked_up + weighted + average, reads=reads, writes=[(out.elements, out)])
+
+
+@rule("index_put", "_index_put_impl", "scatter", "index_copy", "masked_scatter", "index_fill", "put", "_unsafe_index_put", flops=_NO_FLOPS, source=_SOURCE)
+def put(op: Signature) -> Cost:
+    """``source[indices] = values``: in place only the values move; out of place the source is copied first."""
+    return _put(op, 0)
+
+
+@rule("scatter_add", "scatter_reduce", "index_add", "index_reduce", flops="1 per scattered element", source=_SOURCE)
+def put_and_combine(op: Signature) -> Cost:
+    """``source[indices] += values``."""
+    return _put(op, 1)
+
+
+def _put(op: Signature, flops_per_element: int) -> Cost:
+    """The scattered elements are those of the largest input besides the target."""
+    target, *others = op.inputs
+    moved = max((type.elements for type in others), default=0)
+    accumulates = flops_per_element or int(bool(op.get("accumulate", False)))
+    reads = [(type.elements, type) for type in others] + ([(moved, target)] if accumulates else [])
+    if op.effect != "inplace":
+        reads.append((target.elements, target))
+    written = moved if op.effect == "inplace" else op.output.elements + moved
+    return cost(op, other=accumulates * moved, reads=reads, writes=[(written, target)])
