@@ -1,0 +1,1 @@
+"""Analyses: short walks over a graph. None knows a front end."""

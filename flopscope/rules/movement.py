@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from flopscope.cost import Cost
 from flopscope.graph import Signature, TensorType
-from flopscope.rules.registry import cost, free, rule
+from flopscope.rules.registry import VIEW, cost, free, rule
 
 _NO_FLOPS = "none: elements are moved, not computed"
 _SOURCE = "definition of the op"
 
-rule("view", flops="none: the result is the same memory under another shape", source=_SOURCE)(free)
+# Every op whose results all share memory with its operands is priced by this rule, whatever its kind.
+rule(VIEW, flops="none: the result is the same memory under another shape", source=_SOURCE)(free)
 rule(
     "empty", "empty_like", "new_empty", "empty_strided", "new_empty_strided", "empty_permuted",
     flops="none: memory is reserved, and nothing is written", source=_SOURCE,
@@ -34,6 +35,8 @@ rule(
     "_conj", "conj", "adjoint", "narrow_copy", "detach_copy", "squeeze_copy", "unsqueeze_copy", "t_copy", "transpose_copy", "view_copy", "_reshape_copy",
     "linalg_diagonal", "_foreach_copy", "_cast_Float", "_cast_Half", "_autocast_to_full_precision",
     "_autocast_to_reduced_precision", "to_dense", "movedim", "swapaxes", "expand", "transpose", "squeeze", "unsqueeze",
+    "unbind", "split", "split_with_sizes", "chunk", "tensor_split", "hsplit", "vsplit", "dsplit", "unsafe_split", "unsafe_chunk", "unsafe_split_with_sizes",
+    "view", "select", "slice", "permute", "narrow", "as_strided", "t", "diagonal", "expand_as", "broadcast_to", "matrix_H", "mT", "mH", "numpy_T", "moveaxis",
     flops=_NO_FLOPS, source=_SOURCE,
 )  # fmt: skip
 def move(op: Signature) -> Cost:

@@ -25,6 +25,10 @@ _FORM: Final = """Write it as
         return flopscope.cost(op, macs=op["x"].elements * op["weight"].shape[0])"""
 
 
+VIEW: Final = "any_view"
+"""The key of the rule for every op that only gives the same memory another shape."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rule:
     """A formula, with what it counts and who says so."""
@@ -126,7 +130,7 @@ def rule_for(signature: Signature) -> Rule | None:
     """The rule that prices an op: that of its own name, else that of views where it is one, else that of its kind."""
     own = _rules.get(signature.target)
     if own is None and signature.effect == "view":
-        return _rules.get("view")
+        return _rules.get(VIEW)
     return own or _rules.get(signature.kind)
 
 

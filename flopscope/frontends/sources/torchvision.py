@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,20 +31,27 @@ def load(name: str, settings: Mapping[str, Any]) -> Loaded:
     known = names()
     if name not in known:
         raise no_such_name("torchvision", name, known)
-    arguments: dict[str, Any] = {"weights": None, **settings}
-    if name in _with_backbone(known):
-        arguments.setdefault("weights_backbone", None)
+    arguments = {"weights": None, **_arguments(name), **settings}
     model = built(lambda: get_model(name, **arguments), f"torchvision:{name}").eval()
     args, note = _inputs(name)
     return Loaded(f"torchvision:{name}", model, args, {}, (note,) if note else ())
 
 
-def _with_backbone(known: list[str]) -> set[str]:
-    import inspect
-
+def _arguments(name: str) -> dict[str, Any]:
+    """What the builder must be told to make the network of the published default weights."""
     from torchvision.models import get_model_builder
 
-    return {name for name in known if "weights_backbone" in inspect.signature(get_model_builder(name)).parameters}
+    parameters = inspect.signature(get_model_builder(name)).parameters
+    arguments: dict[str, Any] = {}
+    if "weights_backbone" in parameters:
+        arguments["weights_backbone"] = None
+    if name.removeprefix("quantized_") == "googlenet":
+        arguments |= {"aux_logits": False, "init_weights": False}  # its weights come without the auxiliary heads
+    elif name.removeprefix("quantized_") == "inception_v3":
+        arguments["init_weights"] = False
+    elif name.startswith("vit_"):
+        arguments["image_size"] = (_crop_size(name) or (_DEFAULT_SIZE, 0))[0]
+    return arguments
 
 
 def _inputs(name: str) -> tuple[list[Any], str | None]:

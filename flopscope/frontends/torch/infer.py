@@ -6,8 +6,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from flopscope.frontends.torch.schema import Schema, map_tensors
+from flopscope.frontends.torch.cells import meta_like
+from flopscope.frontends.torch.schema import Schema, map_tensors, reads_values
 
 _MOST_ELEMENTS_ON_CPU = 2**24
 
@@ -51,11 +53,23 @@ def _run_on_zeros(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     zero_args = map_tensors(args, zeros, cpu)
     zero_kwargs = {name: map_tensors(item, zeros, cpu) for name, item in kwargs.items()}
     try:
-        result = func(*zero_args, **zero_kwargs)
+        with _NoValues():
+            result = func(*zero_args, **zero_kwargs)
     except (NotImplementedError, RuntimeError) as error:
         raise NoShapeRule from error
     meta = torch.device("meta")
-    return map_tensors(result, lambda tensor: torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=meta), meta)
+    return map_tensors(result, meta_like, meta)
+
+
+class _NoValues(TorchDispatchMode):
+    """Refuses ops that read values, also inside composite ones: what they return for zeros says nothing."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if reads_values(func):
+            raise NoShapeRule
+        with self:
+            result = func.decompose(*args, **(kwargs or {}))
+        return func(*args, **(kwargs or {})) if result is NotImplemented else result
 
 
 def is_made_of_tensors(result: Any) -> bool:

@@ -16,11 +16,10 @@ from flopscope.frontends.torch.cells import DTYPE_NAMES
 _READS_VALUES = frozenset((torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape))
 # Composite ops that read values inside, so that their own schema does not carry the tag.
 _READS_VALUES_NAMES = frozenset((
-    "aten::is_nonzero", "aten::item", "aten::allclose", "aten::argwhere", "aten::nonzero_numpy", "aten::repeat_interleave",
-    "aten::tensor_split", "aten::masked_select", "aten::bincount", "aten::histc", "aten::equal", "aten::unique_consecutive",
-    "torchvision::nms",
+    "aten::is_nonzero", "aten::item", "aten::allclose", "aten::argwhere", "aten::nonzero_numpy", "aten::where", "aten::masked_select",
+    "aten::repeat_interleave.Tensor", "aten::repeat_interleave.self_Tensor", "aten::tensor_split.tensor_indices_or_sections",
+    "aten::bincount", "aten::histc", "aten::equal", "aten::unique_consecutive", "torchvision::nms",
 ))  # fmt: skip
-
 _INDEXING = ("aten::index", "aten::index_put", "aten::index_put_", "aten::_unsafe_index", "aten::_index_put_impl_")
 
 
@@ -37,7 +36,6 @@ class Schema:
     inplace_view: bool
     """Whether it changes the shape or strides of an argument."""
     reads_values: bool
-    """Whether its result cannot be known from shapes alone."""
 
 
 @lru_cache(maxsize=None)
@@ -53,8 +51,16 @@ def schema_of(func: OpOverload) -> Schema:
         defaults={a.name: a.default_value for a in arguments if a.has_default_value()},
         mutated_names=tuple(written),
         inplace_view=torch.Tag.inplace_view in func.tags or name in ("aten::resize_", "aten::set_", "aten::resize_as_"),
-        reads_values=name in _READS_VALUES_NAMES or (bool(_READS_VALUES.intersection(func.tags)) and name not in _INDEXING),
+        reads_values=reads_values(func),
     )
+
+
+def reads_values(func: OpOverload) -> bool:
+    """Whether what an op returns cannot be known from shapes alone. (Of indexing, `indexes_by_mask` knows more.)"""
+    name, overload = str(func._schema.name), str(func._schema.overload_name)
+    if (f"{name}.{overload}" if overload else name) in _READS_VALUES_NAMES:
+        return True
+    return bool(_READS_VALUES.intersection(func.tags)) and name not in _INDEXING
 
 
 def named_arguments(schema: Schema, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,152 @@
+"""The ``flopscope`` command: formats and exit codes, no arithmetic.
+
+Exit codes: 0 all went well; 2 something asked for cannot be done (one message says what and why); 3 ``--strict`` met an op that is not counted.
+torch is imported by the commands that need it, so that ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from flopscope.cli.settings import parse_settings
+from flopscope.errors import FlopscopeError, OptionError, UncountedError
+from flopscope.version import __version__
+
+FORMATS = ("table", "markdown", "latex", "csv", "json")
+UNUSABLE, UNCOUNTED = 2, 3
+
+
+class _Group(click.Group):
+    """Turns flopscope's own errors into one message and an exit code; ``--debug`` shows the traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except FlopscopeError as error:
+            if ctx.params.get("debug"):
+                raise
+            click.echo(f"flopscope: {error}", err=True)
+            ctx.exit(UNCOUNTED if isinstance(error, UncountedError) else UNUSABLE)
+        except BrokenPipeError:
+            sys.stderr.close()
+            ctx.exit(0)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="flopscope")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def main(debug: bool) -> None:  # noqa: ARG001 - read by _Group
+    """Tell what a PyTorch model costs, exactly, without running it.
+
+    A SPEC is torchvision:NAME, timm:NAME, hf:TYPE (such as hf:llama), hf:FOLDER or hf:config.json, package.module:factory,
+    or path/to/file.py:factory. Weights are never downloaded.
+    """
+
+
+def _options(command: Any) -> Any:
+    for option in reversed((
+        click.option("--input", "-i", "inputs", multiple=True, metavar="[NAME=]SHAPE[:DTYPE]",
+                     help="Shape of an input, such as 1x3x224x224 or input_ids=1x128:int64. Repeat for several. Default: the model's own."),
+        click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="An argument of the factory or a field of the config. Repeatable."),
+        click.option("--format", "style", type=click.Choice(FORMATS), default="table", show_default=True, help="How to write the result."),
+        click.option("--exact", is_flag=True, help="Write counts in full instead of with four digits."),
+        click.option("--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help="Write to a file instead of the terminal."),
+        click.option("--strict", is_flag=True, help="Fail (exit code 3) if any op is not counted."),
+    )):  # fmt: skip
+        command = option(command)
+    return command
+
+
+@main.command()
+@click.argument("spec")
+@_options
+@click.option("--by", type=click.Choice(("module", "op", "kind")), default="module", show_default=True, help="What a row is.")
+@click.option("--depth", type=click.IntRange(min=0), default=None, help="Deepest level of modules to list. Default: 3, or all in csv and json.")
+def analyze(
+    spec: str, inputs: Sequence[str], settings: Sequence[str], style: str, exact: bool, output: Path | None, strict: bool, by: Any, depth: int | None
+) -> None:
+    """Tell what the model of a SPEC costs."""
+    with _patience(f"analysing {spec}"):
+        report = _analyze(spec, settings, inputs, strict)
+        text = _report_text(report, by, style, depth, exact)
+    _emit(text, output)
+
+
+@main.command()
+@click.argument("specs", nargs=-1, required=True, metavar="SPEC...")
+@_options
+def compare(
+    specs: Sequence[str], inputs: Sequence[str], settings: Sequence[str], style: str, exact: bool, output: Path | None, strict: bool
+) -> None:
+    """Tell what several models cost, in one table."""
+    import json
+
+    from flopscope.cli.progress import progress
+    from flopscope.report import Comparison
+
+    reports = {spec: _analyze(spec, settings, inputs, strict) for spec in progress(specs, "analysing")}
+    comparison = Comparison(reports)
+    text = json.dumps(comparison.to_dicts(), indent=2) + "\n" if style == "json" else comparison.to_table(style, exact=exact)  # type: ignore[arg-type]
+    _emit(text, output)
+
+
+@main.command("list")
+@click.argument("source", type=click.Choice(("torchvision", "timm", "hf")), default="torchvision")
+@click.argument("pattern", default="*")
+def list_models(source: str, pattern: str) -> None:
+    """List the models of a source whose names match a PATTERN such as 'resnet*'."""
+    import fnmatch
+    import importlib
+
+    with _patience(f"asking {source}"):
+        names = importlib.import_module(f"flopscope.frontends.sources.{source}").names()
+    wanted = pattern if any(sign in pattern for sign in "*?[") else f"*{pattern}*"
+    found = fnmatch.filter(names, wanted)
+    if not found:
+        raise OptionError(f"no model of {source} matches {pattern!r} ({len(names)} models in all)")
+    click.echo("\n".join(f"{source}:{name}" for name in found))
+
+
+def _analyze(spec: str, settings: Sequence[str], inputs: Sequence[str], strict: bool) -> Any:
+    import flopscope
+
+    loaded = flopscope.load(spec, parse_settings(settings), inputs)
+    return loaded.noted(flopscope.analyze(loaded.model, *loaded.args, strict=strict, **loaded.kwargs))
+
+
+def _report_text(report: Any, by: Any, style: str, depth: int | None, exact: bool) -> str:
+    if style == "json":
+        return str(report.to_json())
+    if style == "csv":
+        return str(report.to_csv(by, depth=depth))
+    depth = 3 if depth is None else depth
+    if style == "table":
+        return str(report.to_text(by, depth=depth, exact=exact))
+    return str(report.to_table(by, style, depth=depth, exact=exact))
+
+
+def _emit(text: str, output: Path | None) -> None:
+    if output is None:
+        click.echo(text, nl=False)
+        return
+    try:
+        output.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise OptionError(f"cannot write {output}: {error.strerror or error}") from error
+    click.echo(f"wrote {output}", err=True)
+
+
+def _patience(what: str) -> Any:
+    """A spinner on a terminal for what may take more than a second."""
+    import contextlib
+
+    if not sys.stderr.isatty():
+        return contextlib.nullcontext()
+    from rich.console import Console
+
+    return Console(stderr=True).status(what)
