@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 
 from flopscope.cost import ZERO, Cost
 from flopscope.graph import Graph, Module, Op, Signature
@@ -43,12 +43,12 @@ def total(graph: Graph) -> Cost:
 
 
 def _sum_of(counts: Mapping[Signature, int]) -> Cost:
-    result = ZERO
-    for signature, times in counts.items():
-        found = cost_of(signature)
-        if found is not ZERO:
-            result += found * times
-    return result
+    """The cost of each signature times how often it occurs. Field by field, which is faster than adding records."""
+    priced = [(found, times) for signature, times in counts.items() if (found := cost_of(signature)) is not ZERO]
+    return Cost(**{name: sum([getattr(found, name) * times for found, times in priced]) for name in _FIELDS})
+
+
+_FIELDS = tuple(field.name for field in fields(Cost))
 
 
 def uncounted_ops(graph: Graph) -> list[Op]:

@@ -19,11 +19,11 @@ CELL = "_flopscope_cell"
 class Cell:
     """The state of one live tensor during one trace.
 
-    Cells that share memory share a ``root``, and the root knows the last op that wrote to the memory (``writer``). A cell that has ``seen``
+    Cells that share memory share a root, and the root knows the last op that wrote to the memory (``writer``). A cell that has ``seen``
     another op than that shows a value that is out of date. ``concrete`` on the root says that the memory holds true data.
     """
 
-    __slots__ = ("concrete", "owner", "root", "seen", "type", "value", "writer")
+    __slots__ = ("above", "concrete", "owner", "seen", "type", "value", "writer")
 
     def __init__(self, owner: object, type: TensorType, value: Value, root: Cell | None) -> None:
         self.owner = owner
@@ -32,12 +32,14 @@ class Cell:
         self.value = value
         self.writer: Op | None = None
         self.concrete = False
-        if root is None:
-            self.root: Cell = self
-            self.seen: Op | None = None
-        else:
-            self.root = root
-            self.seen = root.writer
+        self.above = root
+        """The root, or ``None`` for a cell that is its own (a reference to itself would leave work for the garbage collector)."""
+        self.seen: Op | None = None if root is None else root.writer
+
+    @property
+    def root(self) -> Cell:
+        """The cell of the tensor that owns the memory."""
+        return self.above or self
 
 
 class AdoptedCell(Cell):
@@ -46,16 +48,28 @@ class AdoptedCell(Cell):
     __slots__ = ("real",)
 
     def __init__(self, owner: object, type: TensorType, value: Value, real: Tensor | None) -> None:
-        super().__init__(owner, type, value, None)
+        self.owner = owner
+        self.type = type
+        self.value = value
+        self.above = None
+        self.writer = self.seen = None
         self.real = real
         """The data that may be read and written in place of the tensor, or ``None`` where only its shape is known."""
         self.concrete = real is not None
 
 
+_types: dict[tuple[torch.Size, tuple[int, ...], torch.dtype], TensorType] = {}
+
+
 def type_of(tensor: Tensor) -> TensorType:
     """The interned type of a live tensor."""
-    strides = tensor.stride() if tensor.layout is torch.strided else None
-    return TensorType.of(tuple(tensor.shape), DTYPE_NAMES[tensor.dtype], strides)
+    if tensor.layout is not torch.strided:
+        return TensorType.of(tuple(tensor.shape), DTYPE_NAMES[tensor.dtype], None)
+    key = (tensor.shape, tensor.stride(), tensor.dtype)
+    found = _types.get(key)
+    if found is None:
+        found = _types[key] = TensorType.of(tuple(tensor.shape), DTYPE_NAMES[tensor.dtype], key[1])
+    return found
 
 
 def meta_like(tensor: Tensor) -> Tensor:

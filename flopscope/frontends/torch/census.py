@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import UninitializedTensorMixin
+from torch.nn.parameter import Parameter, UninitializedTensorMixin
 
 from flopscope.errors import TraceError
 from flopscope.frontends.torch.cells import DTYPE_NAMES
@@ -82,7 +82,7 @@ def _list_weights(tensors: Mapping[str, Tensor | None], is_parameter: bool, path
         if key in found.weights:
             found.aliases.setdefault(key, []).append(prefix + name)
             continue
-        if isinstance(tensor, UninitializedTensorMixin):
+        if type(tensor) is not Parameter and isinstance(tensor, UninitializedTensorMixin):
             raise TraceError(
                 f"cannot analyse a model whose parameter {prefix + name!r} has no shape yet. Run the model once on a real input, so that its "
                 "lazy modules find their sizes, and analyse it then."

@@ -14,8 +14,6 @@ from torch import nn
 
 _COPIED = frozenset((dict, list, set))
 
-_FIRST_NAMES = tuple(vars(nn.Module()))
-
 
 @contextmanager
 def untouched(modules: list[nn.Module]) -> Iterator[None]:
@@ -31,37 +29,57 @@ def untouched(modules: list[nn.Module]) -> Iterator[None]:
     try:
         yield
     finally:
-        for module, (names, values, copies) in zip(modules, before, strict=True):
-            _restore(module, names, values, copies)
+        for module, snapshot in zip(modules, before, strict=True):
+            _restore(module, snapshot)
         random.setstate(random_state)
         torch.set_rng_state(torch_state)
         if numpy_random is not None and numpy_state is not None:
             numpy_random.set_state(numpy_state)
 
 
-_Snapshot = tuple[tuple[str, ...], tuple[Any, ...], list[tuple[Any, Any]]]
+_Snapshot = tuple[dict[str, Any], "dict[str, Any] | None", "dict[str, Any] | None", "dict[str, Any] | None", list[tuple[Any, Any]]]
 
 
 def _snapshot(module: nn.Module) -> _Snapshot:
-    state = module.__dict__
-    names, values = tuple(state), tuple(state.values())
-    # The attributes that every module begins with are known, and only three of them hold what a forward may change.
-    known = len(_FIRST_NAMES) if names[: len(_FIRST_NAMES)] == _FIRST_NAMES else 0
-    copies = [(value, value.copy()) for value in values[known:] if type(value) in _COPIED]
-    if known:
-        copies += [(value, value.copy()) for value in (module._parameters, module._buffers, module._modules) if value]
-    return names, values, copies
+    """The attributes, parameters, buffers and children of a module (``None`` where it has none), and copies of its other containers."""
+    state = module.__dict__.copy()
+    parameters, buffers, children = state["_parameters"], state["_buffers"], state["_modules"]
+    others: list[tuple[Any, Any]] = _NOTHING
+    # The layers of torch itself hold no other lists, dicts or sets that a forward changes.
+    if not type(module).__module__.startswith("torch.nn.modules"):
+        others = [(value, value.copy()) for value in state.values() if type(value) in _COPIED]
+    return (
+        state,
+        parameters.copy() if parameters else None,
+        buffers.copy() if buffers else None,
+        children.copy() if children else None,
+        others,
+    )
 
 
-def _restore(module: nn.Module, names: tuple[str, ...], values: tuple[Any, ...], copies: list[tuple[Any, Any]]) -> None:
+_NOTHING: list[tuple[Any, Any]] = []
+
+
+def _restore(module: nn.Module, snapshot: _Snapshot) -> None:
+    before, parameters, buffers, children, others = snapshot
     state = module.__dict__
-    if len(state) != len(names) or not all(map(operator.is_, state.values(), values)):
-        for name in [name for name in state if name not in names]:
+    if len(state) != len(before) or not all(map(operator.is_, state.values(), before.values())):
+        for name in [name for name in state if name not in before]:
             del state[name]
-        state.update(zip(names, values, strict=True))
-    for container, copy in copies:
-        if (container or copy) and not _same_members(container, copy):
-            container.clear()
+        state.update(before)
+    _restore_members(state["_parameters"], parameters)
+    _restore_members(state["_buffers"], buffers)
+    _restore_members(state["_modules"], children)
+    for container, copy in others:
+        _restore_members(container, copy)
+
+
+def _restore_members(container: Any, copy: Any) -> None:
+    if not container and not copy:
+        return
+    if copy is None or not _same_members(container, copy):
+        container.clear()
+        if copy:
             (container.extend if isinstance(container, list) else container.update)(copy)
 
 

@@ -9,7 +9,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from flopscope.frontends.torch.cells import meta_like
-from flopscope.frontends.torch.schema import Schema, map_tensors, reads_values
+from flopscope.frontends.torch.schema import map_tensors, reads_values
+from flopscope.frontends.torch.shortcuts import shortcut
 
 _MOST_ELEMENTS_ON_CPU = 2**24
 
@@ -18,7 +19,7 @@ class NoShapeRule(Exception):
     """What an op returns cannot be known from shapes."""
 
 
-def infer(func: Any, schema: Schema, args: Any, kwargs: dict[str, Any]) -> Any:
+def infer(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     """The result of an op on meta tensors.
 
     Where the op has no meta kernel, it is run once on zeros of the same shapes, if these are small.
@@ -26,6 +27,9 @@ def infer(func: Any, schema: Schema, args: Any, kwargs: dict[str, Any]) -> Any:
     Raises:
         NoShapeRule: the op reads values, or has no kernel that answers without them.
     """
+    short = shortcut(func)
+    if short is not None and (answer := short(*args, **kwargs)) is not None:
+        return answer
     try:
         return func(*args, **kwargs)
     except (NotImplementedError, RuntimeError) as error:

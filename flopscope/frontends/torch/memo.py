@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from flopscope.frontends.torch.cells import type_of
+from flopscope.frontends.torch.cells import meta_like, type_of
 from flopscope.frontends.torch.kinds import normalise
 from flopscope.frontends.torch.schema import Schema, flat_tensors, mutated_operands, named_arguments, plain
 from flopscope.graph import Effect, Signature, TensorType
@@ -26,6 +26,8 @@ class Entry:
     """For each output, the operand that it shares memory with."""
     is_simple: bool
     """Whether the op makes one tensor and does nothing else."""
+    overwrites_first: bool = False
+    """Whether the op overwrites its first argument, returns it, and does nothing else."""
     returned: tuple[int, ...] | None = None
     """The operands that are themselves the result; ``None`` where the outputs are new tensors."""
     changed: tuple[int, ...] = ()
@@ -74,9 +76,10 @@ def entry_of(
     kwargs: Mapping[str, Any],
     result: Any,
     types: Sequence[TensorType],
+    operands: Sequence[Tensor],
     twins: Sequence[Tensor],
 ) -> Entry:
-    """What to remember of a call, from its ``result`` on ``twins`` of the operands, which have ``types``."""
+    """What to remember of a call on ``operands`` of the given types, from its ``result`` on their ``twins``."""
     leaves: list[Tensor | None] = [result] if isinstance(result, Tensor) else list(result or ())
     written = mutated_operands(schema, args, kwargs)
     sources = tuple(None if leaf is None else shared_memory(leaf, twins) for leaf in leaves)
@@ -89,9 +92,13 @@ def entry_of(
     is_single = isinstance(result, Tensor)
     return Entry(
         signature=describe(func, schema, args, kwargs, types, (*made, *after), effect),
-        templates=tuple(None if leaf is None else _template(leaf) for leaf in leaves),
+        templates=tuple(
+            None if leaf is None else _template(leaf, None if source is None else operands[source])
+            for leaf, source in zip(leaves, sources, strict=True)
+        ),
         sources=sources,
         is_simple=is_single and not changed,
+        overwrites_first=is_single and written == returned == changed == (0,) and not schema.inplace_view and args[0] is operands[0],
         returned=returned if returns_operands else None,
         changed=changed,
         writes=bool(written),
@@ -101,10 +108,12 @@ def entry_of(
     )
 
 
-def _template(tensor: Tensor) -> Tensor:
-    # Not the tensor itself: an op such as ``t_`` may yet change its shape.
-    with torch.inference_mode(tensor.is_inference()):
-        return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
+def _template(leaf: Tensor, source: Tensor | None) -> Tensor:
+    """What to copy for this output. A view of a normal tensor must be a normal tensor, and all others are inference tensors."""
+    if source is None:
+        return leaf
+    with torch.inference_mode(source.is_inference()):
+        return meta_like(leaf)
 
 
 def describe(

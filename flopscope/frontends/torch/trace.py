@@ -20,7 +20,6 @@ from flopscope.frontends.torch.recorder import Recorder
 from flopscope.frontends.torch.scopes import listening
 from flopscope.frontends.torch.tracer import MOST_CONCRETE_ELEMENTS, DataNeeded, Tracer
 from flopscope.graph import Graph
-from flopscope.graph import Tensor as Value
 
 Execute = Literal["auto", "never", "always"]
 MOST_BYTES_TO_EXECUTE = 16 * 2**30
@@ -55,8 +54,12 @@ def trace(
     """
     if execute not in ("auto", "never", "always"):
         raise OptionError(f"execute must be 'auto', 'never' or 'always', but is {execute!r}")
+    with _without_collection():
+        return _trace(model, args, dict(kwargs or {}), execute, tuple(opaque))
+
+
+def _trace(model: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], execute: Execute, opaque: tuple[type, ...]) -> Graph:
     census = take_census(model) if isinstance(model, nn.Module) else Census()
-    kwargs = dict(kwargs or {})
     if execute == "always":
         return _attempt(model, args, kwargs, census, opaque, True, [])
     try:
@@ -89,11 +92,12 @@ def _attempt(
     integers = [leaf.numel() for leaf in tree_flatten((tuple(args), dict(kwargs)))[0] if isinstance(leaf, Tensor) and _keeps_values(leaf)]
     graph = Graph(name=type(model).__name__ if isinstance(model, nn.Module) else getattr(model, "__name__", "function"))
     graph.notes = notes
-    introduce = _introduction(census, graph, execute)
-    tracer = Tracer(introduce, execute=execute, most_concrete=max([MOST_CONCRETE_ELEMENTS, *integers]))
-    recorder = Recorder(tracer, census, tuple(opaque))
+    data_of_weight = _data_of_weight if execute else _small_integers
+    limit = max([MOST_CONCRETE_ELEMENTS, *integers])
+    tracer = Tracer(census.inventory.weights, data_of_weight, execute=execute, most_concrete=limit)
+    recorder = Recorder(tracer, census, opaque)
     twins = _adopt_inputs(tracer, args, kwargs, graph, execute)
-    with untouched(census.modules), listening(recorder), _without_collection():
+    with untouched(census.modules), listening(recorder):
         try:
             with torch.inference_mode(), tracer:
                 output = model(*twins[0], **twins[1])
@@ -102,7 +106,9 @@ def _attempt(
         except Exception as error:
             raise _explained(error, model, tracer, recorder, graph) from error
         graph.outputs = [tracer.cell_of(leaf).value for leaf in tree_flatten(_as_plain(output))[0] if isinstance(leaf, Tensor)]
+    tracer.close()
     graph.ops = tracer.ops
+    graph.weights = tracer.weights
     graph.list_parameters = partial(census.inventory.weight_list, True)
     graph.list_buffers = partial(census.inventory.weight_list, False)
     graph.list_modules = recorder.module_list()
@@ -132,23 +138,10 @@ def _keeps_values(tensor: Tensor) -> bool:
     return tensor.dtype in (torch.int64, torch.int32, torch.int16, torch.bool) and tensor.device.type != "meta"
 
 
-def _introduction(census: Census, graph: Graph, execute: bool) -> Callable[[Tensor], tuple[Value, Tensor | None] | None]:
-    """How the tracer gets to know the weights, each when an op first reads it."""
-
-    def introduce(tensor: Tensor) -> tuple[Value, Tensor | None] | None:
-        known = census.inventory.weights.get(id(tensor))
-        if known is None:
-            return None
-        name, _, is_parameter = known
-        value = Value(-1 - len(graph.weights), type_of(tensor), "parameter" if is_parameter else "buffer", None, name)
-        graph.weights[name] = value
-        if execute:
-            return value, _data_of_weight(tensor, is_parameter)
-        # A small buffer of positions or indices keeps its values. They are copied, because ops may write to them.
-        keeps = not is_parameter and not tensor.is_floating_point() and tensor.device.type != "meta" and tensor.numel() <= MOST_CONCRETE_ELEMENTS
-        return value, private_copy(tensor) if keeps else None
-
-    return introduce
+def _small_integers(tensor: Tensor, is_parameter: bool) -> Tensor | None:
+    """A small buffer of positions or indices keeps its values. They are copied, because ops may write to them."""
+    keeps = not tensor.is_floating_point() and tensor.device.type != "meta" and tensor.numel() <= MOST_CONCRETE_ELEMENTS
+    return private_copy(tensor) if keeps and not is_parameter else None
 
 
 def _data_of_weight(tensor: Tensor, is_parameter: bool) -> Tensor:

@@ -40,8 +40,8 @@ _OPEN, _CLOSE = object(), object()
 _detach = Tensor.detach
 _PENDING = Signature("flopscope::pending", "pending", {}, ())
 
-Introduce = Callable[[Tensor], "tuple[Value, Tensor | None] | None"]
-"""Makes the value of a parameter or buffer, with the data that may be used in its place; ``None`` for any other tensor."""
+DataOf = Callable[[Tensor, bool], "Tensor | None"]
+"""The data that may be used in place of a weight (told whether it is a parameter), or ``None`` where only its shape is to be known."""
 
 
 class DataNeeded(BaseException):
@@ -56,18 +56,39 @@ class DataNeeded(BaseException):
 class Tracer(TorchDispatchMode):
     """Records the ops of one call of a model. Use it once."""
 
-    def __init__(self, introduce: Introduce, *, execute: bool = False, most_concrete: int = MOST_CONCRETE_ELEMENTS) -> None:
+    def __init__(
+        self,
+        weights: Mapping[int, tuple[str, str, bool]],
+        data_of_weight: DataOf,
+        *,
+        execute: bool = False,
+        most_concrete: int = MOST_CONCRETE_ELEMENTS,
+    ) -> None:
+        """Know the weights of a model by their ids: name, path of the owner, and whether each is a parameter."""
         super().__init__()
         self.ops: list[Op] = []
         self.scope = ""
         self.execute = execute
         self.data_dependent: list[tuple[str, str]] = []
-        self._introduce = introduce
+        self.weights: dict[str, Value] = {}
+        """The values of the weights that ops read, by name."""
+        self._known_weights = weights
+        self._data_of_weight = data_of_weight
         self._most_concrete = most_concrete
         self._memo = current_memo()
+        self._entries = self._memo.entries
         self._adopted: dict[int, AdoptedCell] = {}
         self._kept: list[Tensor] = []
         self._next_id = 0
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # the wrapper would cost a microsecond per op, and nothing is compiled in here
+
+    def close(self) -> None:
+        """Let go of every tensor that was met."""
+        self._adopted.clear()
+        self._kept.clear()
 
     # -- cells ----------------------------------------------------------------------------------------------
 
@@ -92,12 +113,18 @@ class Tracer(TorchDispatchMode):
 
     def _meet(self, tensor: Tensor) -> Cell:
         """A tensor that is met for the first time: a parameter, a buffer, or a constant that the model holds elsewhere."""
-        known = self._introduce(tensor)
+        known = self._known_weights.get(id(tensor))
         if known is not None:
-            return self.adopt(tensor, *known)
+            name, _, is_parameter = known
+            identity = self._next_id
+            self._next_id = identity + 1
+            value = Value(identity, type_of(tensor), "parameter" if is_parameter else "buffer", None, name)
+            self.weights[name] = value
+            real = None if is_parameter and not self.execute else self._data_of_weight(tensor, is_parameter)
+            cell = self._adopted[id(tensor)] = AdoptedCell(self, value.type, value, real)
+            return cell
         has_data = tensor.device.type != "meta" and (self.execute or tensor.numel() <= self._most_concrete)
-        real = private_copy(tensor) if has_data else None
-        return self.adopt(tensor, self.new_value(type_of(tensor), role="constant"), real)
+        return self.adopt(tensor, self.new_value(type_of(tensor), role="constant"), private_copy(tensor) if has_data else None)
 
     def _make_cell(self, tensor: Tensor, type: TensorType, root: Cell | None, producer: int) -> Cell:
         """The cell of a new result."""
@@ -122,7 +149,7 @@ class Tracer(TorchDispatchMode):
             kwargs = {}
         symbolic = False
         for cell in operands:
-            root = cell.root
+            root = cell.above or cell
             if cell.seen is not root.writer:
                 self._renew(cell)
             if not root.concrete:
@@ -130,18 +157,33 @@ class Tracer(TorchDispatchMode):
         frozen = tuple(key)
         if self.execute:
             return self._run(func, args, kwargs, frozen, operands)
-        entry = self._memo.entries.get(frozen)
+        entry = self._entries.get(frozen)
         if entry is None:
             entry = self._infer(func, args, kwargs, frozen, operands, symbolic)
         if entry is None or (not symbolic and entry.elements <= self._most_concrete):
             return self._run(func, args, kwargs, frozen, operands)
-        if entry.is_simple:
-            tensor = _detach(entry.templates[0])
-            index = len(self.ops)
+        index = len(self.ops)
+        identity = self._next_id
+        if entry.is_simple:  # one new tensor
+            self._next_id = identity + 1
+            signature = entry.signature
             source = entry.sources[0]
-            made = self._make_cell(tensor, entry.signature.outputs[0], None if source is None else operands[source].root, index)
-            self.ops.append(Op(index, entry.signature, tuple([cell.value for cell in operands]), (made.value,), self.scope))
+            value = Value(identity, signature.outputs[0], "result", index)
+            tensor = _detach(entry.templates[0])
+            tensor._flopscope_cell = Cell(self, value.type, value, None if source is None else operands[source].root)
+            self.ops.append(Op(index, signature, tuple([cell.value for cell in operands]), (value,), self.scope))
             return tensor
+        if entry.overwrites_first:
+            self._next_id = identity + 1
+            value = Value(identity, entry.signature.outputs[0], "result", index)
+            op = Op(index, entry.signature, tuple([cell.value for cell in operands]), (value,), self.scope)
+            self.ops.append(op)
+            first = operands[0]
+            first.value = value
+            root = first.above or first
+            root.writer = first.seen = op
+            root.concrete = False
+            return args[0]
         return self._answer(entry, args, kwargs, operands)
 
     def _read(self, items: Any, key: list[Any], operands: list[Cell]) -> None:
@@ -150,7 +192,9 @@ class Tracer(TorchDispatchMode):
             if kind is Tensor or kind is Parameter:
                 cell = getattr(item, "_flopscope_cell", None)
                 if cell is None or cell.owner is not self:
-                    cell = self._adopted.get(id(item)) or self._meet(item)
+                    cell = self._adopted.get(id(item))
+                    if cell is None:
+                        cell = self._meet(item)
                 operands.append(cell)
                 key.append(cell.type)
             elif kind is int or item is None:
@@ -246,25 +290,24 @@ class Tracer(TorchDispatchMode):
         twins: dict[int, Tensor] = {}
 
         def twin_of(tensor: Tensor) -> Tensor:
-            if id(tensor) not in twins:
-                # A view of a normal tensor must be a normal tensor, so the twin must not be an inference tensor either.
-                with torch.inference_mode(tensor.is_inference()):
-                    twins[id(tensor)] = meta_like(tensor)
-            return twins[id(tensor)]
+            twin = twins.get(id(tensor))
+            if twin is None:
+                twin = twins[id(tensor)] = meta_like(tensor)
+            return twin
 
         twin_args = map_tensors(args, twin_of, META)
         twin_kwargs = {name: map_tensors(item, twin_of, META) for name, item in kwargs.items()}
         if not operands and "device" in schema.names:
             twin_kwargs["device"] = META
         try:
-            result = infer.infer(func, schema, twin_args, twin_kwargs)
+            result = infer.infer(func, twin_args, twin_kwargs)
         except infer.NoShapeRule:
             return self._need_data(schema, operands, tensors, symbolic)
         if not infer.is_made_of_tensors(result):
             return self._need_data(schema, operands, tensors, symbolic)
         types = [cell.type for cell in operands]
-        entry = entry_of(func, schema, args, kwargs, result, types, [twin_of(tensor) for tensor in tensors])
-        self._memo.entries[key] = entry
+        entry = entry_of(func, schema, args, kwargs, result, types, tensors, [twin_of(tensor) for tensor in tensors])
+        self._entries[key] = entry
         return entry
 
     def _need_data(self, schema: Schema, operands: list[Cell], tensors: list[Tensor], symbolic: bool) -> None:

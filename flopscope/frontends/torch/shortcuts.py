@@ -1,0 +1,147 @@
+"""Results of common ops whose meta kernels are written in Python and take half a millisecond or more.
+
+Each function returns the same tensor as the meta kernel, for the common cases, or ``None`` for all others; a property test compares the two.
+Only dense inputs in the default memory layout are answered, so that strides need no thought.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+aten = torch.ops.aten
+Shortcut = Callable[..., "Tensor | None"]
+_shortcuts: dict[Any, Shortcut] = {}
+
+
+def shortcut(func: Any) -> Shortcut | None:
+    """The shortcut for an overload, if it has one."""
+    return _shortcuts.get(func)
+
+
+def _answers(*funcs: Any) -> Callable[[Shortcut], Shortcut]:
+    def register(function: Shortcut) -> Shortcut:
+        _shortcuts.update(dict.fromkeys(funcs, function))
+        return function
+
+    return register
+
+
+def _new(shape: Any, dtype: torch.dtype) -> Tensor:
+    return torch.empty(shape, dtype=dtype, device="meta")
+
+
+def _is_plain(tensor: Any) -> bool:
+    """Whether a tensor is floating point, in the default layout, and in no other layout at the same time."""
+    if not isinstance(tensor, Tensor) or not tensor.is_floating_point() or not tensor.is_contiguous():
+        return False
+    # With one channel or one position, a tensor is also in the channels-last layout, and kernels may prefer that.
+    return tensor.dim() not in (4, 5) or (tensor.shape[1] != 1 and any(size != 1 for size in tensor.shape[2:]))
+
+
+@_answers(
+    aten.relu.default, aten.sigmoid.default, aten.tanh.default, aten.gelu.default, aten.silu.default, aten.hardtanh.default, aten.hardswish.default,
+    aten.hardsigmoid.default, aten.relu6.default, aten.elu.default, aten.mish.default, aten.exp.default, aten.neg.default, aten.rsqrt.default,
+    aten.leaky_relu.default, aten.softplus.default, aten.abs.default, aten.sqrt.default, aten.cos.default, aten.sin.default,
+)  # fmt: skip
+def _unary(x: Tensor, *_: Any, **__: Any) -> Tensor | None:
+    return _new(x.shape, x.dtype) if _is_plain(x) else None
+
+
+@_answers(
+    aten.relu_.default, aten.sigmoid_.default, aten.silu_.default, aten.hardtanh_.default, aten.hardswish_.default, aten.hardsigmoid_.default,
+    aten.relu6_.default, aten.leaky_relu_.default, aten.elu_.default, aten.mish_.default, aten.gelu_.default,
+)  # fmt: skip
+def _unary_in_place(x: Tensor, *_: Any, **__: Any) -> Tensor | None:
+    return x if _is_plain(x) else None
+
+
+@_answers(aten.batch_norm.default, aten.instance_norm.default)
+def _batch_norm(x: Tensor, weight: Tensor | None, *_: Any) -> Tensor | None:
+    if not _is_plain(x) or x.dim() < 2 or (weight is not None and (weight.shape != x.shape[1:2] or weight.dtype != x.dtype)):
+        return None
+    return _new(x.shape, x.dtype)
+
+
+@_answers(aten.layer_norm.default, aten.group_norm.default)
+def _layer_norm(x: Tensor, shape: Any, weight: Tensor | None = None, bias: Tensor | None = None, *_: Any) -> Tensor | None:
+    if not _is_plain(x) or any(tensor is not None and tensor.dtype != x.dtype for tensor in (weight, bias)):
+        return None
+    if isinstance(shape, int):
+        fits = x.dim() >= 2 and x.shape[1] % shape == 0 and (weight is None or weight.shape == x.shape[1:2])
+    else:
+        fits = list(x.shape[x.dim() - len(shape) :]) == list(shape) and (weight is None or list(weight.shape) == list(shape))
+    return _new(x.shape, x.dtype) if fits else None
+
+
+@_answers(aten.linear.default)
+def _linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor | None:
+    if not _is_plain(x) or x.dim() < 2 or weight.dim() != 2 or weight.shape[1] != x.shape[-1] or weight.dtype != x.dtype:
+        return None
+    if bias is not None and (bias.shape != weight.shape[:1] or bias.dtype != x.dtype):
+        return None
+    return _new((*x.shape[:-1], weight.shape[0]), x.dtype)
+
+
+@_answers(aten.add.Tensor, aten.sub.Tensor, aten.mul.Tensor, aten.div.Tensor)
+def _binary(a: Tensor, b: Any, **options: Any) -> Tensor | None:
+    if options or not _is_plain(a):
+        return None
+    if not isinstance(b, Tensor):
+        return _new(a.shape, a.dtype) if isinstance(b, (int, float)) else None
+    if not _is_plain(b) or a.dtype != b.dtype or a.dim() != b.dim():
+        return None
+    if a.shape == b.shape:
+        return _new(a.shape, a.dtype)
+    larger, smaller = (a, b) if a.numel() >= b.numel() else (b, a)
+    if all(small in (1, large) for small, large in zip(smaller.shape, larger.shape, strict=True)):
+        return _new(larger.shape, a.dtype)
+    return None
+
+
+@_answers(aten.add_.Tensor, aten.sub_.Tensor, aten.mul_.Tensor, aten.div_.Tensor)
+def _binary_in_place(a: Tensor, b: Any, **options: Any) -> Tensor | None:
+    same = isinstance(b, Tensor) and a.shape == b.shape and a.dtype == b.dtype
+    return a if same and not options and _is_plain(a) else None
+
+
+@_answers(aten.cat.default)
+def _cat(tensors: list[Tensor], dim: int = 0) -> Tensor | None:
+    first = tensors[0]
+    rank = first.dim()
+    if not -rank <= dim < rank or not all(_is_plain(tensor) and tensor.dim() == rank and tensor.dtype == first.dtype for tensor in tensors):
+        return None
+    dim %= rank
+    others = [(*tensor.shape[:dim], *tensor.shape[dim + 1 :]) for tensor in tensors]
+    if any(other != others[0] for other in others):
+        return None
+    return _new((*first.shape[:dim], sum(tensor.shape[dim] for tensor in tensors), *first.shape[dim + 1 :]), first.dtype)
+
+
+@_answers(aten.adaptive_avg_pool2d.default)
+def _adaptive_avg_pool(x: Tensor, size: Any) -> Tensor | None:
+    return _new((*x.shape[:-2], *size), x.dtype) if _is_plain(x) and x.dim() == 4 and len(size) == 2 and 0 not in x.shape else None
+
+
+@_answers(aten.mean.dim)
+def _mean(x: Tensor, dims: Any, keepdim: bool = False, *, dtype: Any = None) -> Tensor | None:
+    if not _is_plain(x) or dtype is not None or not dims or not all(-x.dim() <= dim < x.dim() for dim in dims):
+        return None
+    reduced = {dim % x.dim() for dim in dims}
+    if len(reduced) != len(dims):
+        return None
+    sizes = enumerate(x.shape)
+    return _new([1 if dim in reduced else size for dim, size in sizes if keepdim or dim not in reduced], x.dtype)
+
+
+@_answers(aten.roll.default)
+def _roll(x: Tensor, shifts: Any, dims: Any = ()) -> Tensor | None:
+    return _new(x.shape, x.dtype) if _is_plain(x) and len(shifts) == len(dims) and all(-x.dim() <= dim < x.dim() for dim in dims) else None
+
+
+@_answers(aten.softmax.int)
+def _softmax(x: Tensor, dim: int, dtype: Any = None) -> Tensor | None:
+    return _new(x.shape, x.dtype) if _is_plain(x) and dtype is None and -x.dim() <= dim < x.dim() else None
