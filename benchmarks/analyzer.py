@@ -16,6 +16,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
+from math import inf
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -33,6 +34,7 @@ QUICK_MODELS = ("resnet50", "mobilenet_v2")
 REPEATS = 5  # turns for each counter; a turn of a quick one is several runs
 SLOW_SECONDS, SLOW_TURNS = 2.0, 3
 BUDGET_SECONDS = 20.0  # of timed runs for each (counter, model); one turn always runs
+CLOSE_CALL = 2.0  # modes of a counter within this factor are timed in turns to tell them apart
 SAME_COUNT = 0.001  # of the published count: modes this close to each other count alike
 
 WARM_SHARE, COLD_SHARE = 1 / 15, 1 / 3
@@ -59,8 +61,8 @@ class Row:
 Rows = dict[str, Row]  # by counter
 
 
-def choose_mode(peer: str, model: str, published: float) -> Row:
-    """Return the fastest mode among those whose count is as good as this counter's best.
+def choose_modes(peer: str, model: str, published: float) -> list[Row]:
+    """Return the fastest modes among those whose count is as good as this counter's best.
 
     A mode that counts worse is not what anybody should use: two counters count linear
     layers twice on meta tensors, and several miss attention without autograd.
@@ -71,13 +73,14 @@ def choose_mode(peer: str, model: str, published: float) -> Row:
             tried[mode] = peers.run_once(peer, model, mode)
     off = {mode: abs(one.macs / 1e9 / published - 1) for mode, one in tried.items() if one.macs is not None}
     if not off:
-        return Row(tried=tried, failure=_why(model, [one.failure for one in tried.values()]))
+        return [Row(tried=tried, failure=_why(model, [one.failure for one in tried.values()]))]
     exact = [mode for mode in off if models.agrees(tried[mode].macs or 0.0, published)]
     good = exact or [mode for mode in off if off[mode] <= min(off.values()) + SAME_COUNT]
     if REAL in good and REAL_GRAD in good:
         good.remove(REAL_GRAD)  # the same work and more; only noise could make it the faster one
-    mode = min(good, key=lambda one: tried[one].seconds or 0.0)
-    return Row(mode, tried[mode].macs, tried[mode].peak_bytes, tried=tried)
+    best = min(tried[mode].seconds or 0.0 for mode in good)
+    close = [mode for mode in good if (tried[mode].seconds or 0.0) <= best * CLOSE_CALL]
+    return [Row(mode, tried[mode].macs, tried[mode].peak_bytes, tried=tried) for mode in close]
 
 
 def _is_settled(peer: str, mode: str, tried: dict[str, Outcome]) -> bool:
@@ -101,24 +104,20 @@ def _why(model: str, failures: list[str]) -> str:
     return f"{failures[-1]} (on meta; otherwise {needs})"
 
 
-def time_in_turns(model: str, rows: Rows, turns: int) -> None:
+def time_in_turns(model: str, contenders: list[tuple[str, Row]], turns: int) -> None:
     """Time all counters of one model round-robin, and fill in `runs` of each row."""
-    workers: dict[str, Worker] = {}
-    for name, row in rows.items():
-        if not row.failure:
-            workers[name] = Worker(peers.serve_timings, name, model, row.mode)
-    for name in list(workers):
-        _hear(rows[name], name, workers)
-        rows[name].runs.clear()  # the first run warms up
+    started = [(row, Worker(peers.serve_timings, name, model, row.mode)) for name, row in contenders if not row.failure]
+    for row, worker in started:
+        _hear(row, worker)
+        row.runs.clear()  # the first run warms up
     for turn in range(turns):
         # Each turn starts one counter later, so that none always follows the same one.
-        names = list(workers)
-        shift = turn % max(len(names), 1)
-        for name in names[shift:] + names[:shift]:
-            if _has_time_left(rows[name].runs, turn):
-                workers[name].link.send(True)
-                _hear(rows[name], name, workers)
-    for worker in workers.values():
+        shift = turn % max(len(started), 1)
+        for row, worker in started[shift:] + started[:shift]:
+            if not row.failure and _has_time_left(row.runs, turn):
+                worker.link.send(True)
+                _hear(row, worker)
+    for _, worker in started:
         worker.end()
 
 
@@ -129,23 +128,23 @@ def _has_time_left(runs: list[float], turn: int) -> bool:
     return sum(runs) < BUDGET_SECONDS and not (slow and turn >= SLOW_TURNS)
 
 
-def _hear(row: Row, name: str, workers: dict[str, Worker]) -> None:
+def _hear(row: Row, worker: Worker) -> None:
     """Take down the times that a process sends; one that fails takes no further part."""
-    answer = workers[name].answer()
+    answer = worker.answer()
     if isinstance(answer, list):
         row.runs += answer
     else:
         row.failure = str(answer)
-        workers.pop(name).end()
 
 
 def measure_model(model: str, names: list[str], turns: int, published: float) -> Rows:
     """Measure all counters on one model: counts and peaks first, then times in turns."""
     with ThreadPoolExecutor(min(2, os.cpu_count() or 1)) as pool:
-        chosen = pool.map(lambda name: choose_mode(name, model, published), names)
-        rows = dict(zip(names, chosen, strict=True))
-    time_in_turns(model, rows, turns)
-    return rows
+        chosen = list(pool.map(lambda name: choose_modes(name, model, published), names))
+    modes = dict(zip(names, chosen, strict=True))
+    time_in_turns(model, [(name, row) for name in names for row in modes[name]], turns)
+    # Modes that were too close to call have all been timed; the faster one stands.
+    return {name: min(modes[name], key=lambda row: row.seconds or inf) for name in names}
 
 
 def _ratio(row: Row, base: Row) -> float | None:
@@ -154,15 +153,6 @@ def _ratio(row: Row, base: Row) -> float | None:
 
 def _number(value: float | None, layout: str) -> str:
     return "-" if value is None else format(value, layout)
-
-
-def _deviation(macs: float | None, published: float) -> str:
-    """Say `yes` for agreement in all printed digits, or how far off the count is."""
-    if not macs:
-        return "-"
-    if models.agrees(macs, published):
-        return "yes"
-    return f"{(macs / 1e9 / published - 1) * 100:+.2f} %"
 
 
 def model_table(model: str, rows: Rows, published: float, memory: bool) -> str:
@@ -185,7 +175,7 @@ def model_table(model: str, rows: Rows, published: float, memory: bool) -> str:
                 str(len(row.runs)),
                 _number(peak, ".0f"),
                 _number(row.macs / 1e9 if row.macs else None, ".3f"),
-                _deviation(row.macs, published),
+                models.deviation(row.macs, published),
             ]
         )
     # Failures are too wide for a column, so they follow the table.
@@ -289,7 +279,7 @@ def _count_target(results: dict[str, Rows], published: dict[str, float]) -> Targ
             target.note(model, _lost_by(failure), failure)
         else:
             right = all(models.agrees(rows[name].macs or 0.0, published[model]) for name in (COLD, WARM))
-            target.note(model, right, _deviation(rows[COLD].macs, published[model]))
+            target.note(model, right, models.deviation(rows[COLD].macs, published[model]))
     return target
 
 

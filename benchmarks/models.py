@@ -89,3 +89,10 @@ def published_gmacs(name: str) -> float:
 def agrees(macs: float, published: float) -> bool:
     """Whether a count equals the published one in every digit that was printed."""
     return round(macs / 1e9, 3) == published
+
+
+def deviation(macs: float | None, published: float) -> str:
+    """Say `yes` for agreement in all printed digits, or how far off the count is."""
+    if not macs:
+        return "-"
+    return "yes" if agrees(macs, published) else f"{(macs / 1e9 / published - 1) * 100:+.2f} %"

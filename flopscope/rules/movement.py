@@ -23,7 +23,7 @@ rule(
 
 
 @rule(
-    "clone", "contiguous", "copy", "_to_copy", "to", "type_as", "detach", "alias", "lift_fresh", "lift_fresh_copy", "lift",
+    "clone", "contiguous", "_to_copy", "to", "type_as", "detach", "alias", "lift_fresh", "lift_fresh_copy", "lift",
     "reshape", "flatten", "unflatten", "view_as", "reshape_as", "ravel", "permute_copy", "expand_copy",
     "cat", "concat", "concatenate", "stack", "hstack", "vstack", "dstack", "column_stack", "row_stack", "block_diag", "cartesian_prod", "meshgrid",
     "split_copy", "split_with_sizes_copy", "unbind_copy", "slice_copy", "select_copy", "broadcast_tensors", "atleast_1d", "atleast_2d", "atleast_3d",
@@ -33,7 +33,7 @@ rule(
     "masked_fill", "where", "as_strided_copy", "as_strided_scatter", "slice_scatter", "select_scatter", "diagonal_scatter", "vander",
     "combinations", "_unsafe_view", "_pack_padded_sequence", "_pad_packed_sequence",
     "_conj", "conj", "adjoint", "narrow_copy", "detach_copy", "squeeze_copy", "unsqueeze_copy", "t_copy", "transpose_copy", "view_copy", "_reshape_copy",
-    "linalg_diagonal", "_foreach_copy", "_cast_Float", "_cast_Half", "_autocast_to_full_precision",
+    "linalg_diagonal", "_cast_Float", "_cast_Half", "_autocast_to_full_precision",
     "_autocast_to_reduced_precision", "to_dense", "movedim", "swapaxes", "expand", "transpose", "squeeze", "unsqueeze",
     "unbind", "split", "split_with_sizes", "chunk", "tensor_split", "hsplit", "vsplit", "dsplit", "unsafe_split", "unsafe_chunk", "unsafe_split_with_sizes",
     "view", "select", "slice", "permute", "narrow", "as_strided", "t", "diagonal", "expand_as", "broadcast_to", "matrix_H", "mT", "mH", "numpy_T", "moveaxis",
@@ -42,6 +42,12 @@ rule(
 def move(op: Signature) -> Cost:
     """Every input is read once and every output is written once."""
     return cost(op)
+
+
+@rule("copy", "_foreach_copy", flops=_NO_FLOPS, source=_SOURCE)
+def overwrite(op: Signature) -> Cost:
+    """``target[...] = source``: what the target held before is not read."""
+    return cost(op, reads=[(type.stored_elements, type) for type in op.inputs[len(op.outputs) :]])
 
 
 @rule("col2im", flops="1 addition per input element", source="PyTorch documentation of torch.nn.Fold: overlapping values are summed")

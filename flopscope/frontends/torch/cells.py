@@ -45,17 +45,26 @@ class Cell:
 class AdoptedCell(Cell):
     """The cell of a tensor that the trace did not make: an input, a weight or a constant of the model."""
 
-    __slots__ = ("real",)
+    __slots__ = ("real", "tensor", "version")
 
-    def __init__(self, owner: object, type: TensorType, value: Value, real: Tensor | None) -> None:
+    def __init__(self, owner: object, tensor: Tensor, value: Value, real: Tensor | None) -> None:
         self.owner = owner
-        self.type = type
+        self.type = value.type
         self.value = value
         self.above = None
         self.writer = self.seen = None
+        self.tensor = tensor
+        """The tensor itself: it is known by its id, which is only unique while it lives."""
+        self.version = None if tensor.is_inference() else tensor._version
+        """How often it had been written to when it was met. Autograd looks at this number."""
         self.real = real
         """The data that may be read and written in place of the tensor, or ``None`` where only its shape is known."""
         self.concrete = real is not None
+
+    def restore_version(self) -> None:
+        """Undo what torch noted when an op was announced as writing to the tensor, which no op did."""
+        if self.version is not None and self.tensor._version != self.version:
+            torch._C._autograd._unsafe_set_version_counter((self.tensor,), (self.version,))
 
 
 _types: dict[tuple[torch.Size, tuple[int, ...], torch.dtype], TensorType] = {}

@@ -64,8 +64,7 @@ def _restore(module: nn.Module, snapshot: _Snapshot) -> None:
     before, parameters, buffers, children, others = snapshot
     state = module.__dict__
     if len(state) != len(before) or not all(map(operator.is_, state.values(), before.values())):
-        for name in [name for name in state if name not in before]:
-            del state[name]
+        state.clear()
         state.update(before)
     _restore_members(state["_parameters"], parameters)
     _restore_members(state["_buffers"], buffers)

@@ -35,11 +35,20 @@ def _new(shape: Any, dtype: torch.dtype) -> Tensor:
 
 
 def _is_plain(tensor: Any) -> bool:
-    """Whether a tensor is floating point, in the default layout, and in no other layout at the same time."""
-    if not isinstance(tensor, Tensor) or not tensor.is_floating_point() or not tensor.is_contiguous():
-        return False
-    # With one channel or one position, a tensor is also in the channels-last layout, and kernels may prefer that.
-    return tensor.dim() not in (4, 5) or (tensor.shape[1] != 1 and any(size != 1 for size in tensor.shape[2:]))
+    """Whether a tensor is floating point, and in the default layout to the last stride.
+
+    A tensor with one channel or one position may be contiguous and in the channels-last layout at the same time; its strides tell which.
+    """
+    return isinstance(tensor, Tensor) and tensor.is_floating_point() and _has_default_strides(tensor)
+
+
+def _has_default_strides(tensor: Tensor) -> bool:
+    expected = 1
+    for size, stride in zip(reversed(tensor.shape), reversed(tensor.stride()), strict=True):
+        if stride != expected:
+            return False
+        expected *= size
+    return expected > 0
 
 
 @_answers(
@@ -75,6 +84,39 @@ def _layer_norm(x: Tensor, shape: Any, weight: Tensor | None = None, bias: Tenso
     else:
         fits = list(x.shape[x.dim() - len(shape) :]) == list(shape) and (weight is None or list(weight.shape) == list(shape))
     return _new(x.shape, x.dtype) if fits else None
+
+
+@_answers(aten.conv1d.default, aten.conv2d.default, aten.conv3d.default)
+def _conv(
+    x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Any = (1,), padding: Any = (0,), dilation: Any = (1,), groups: int = 1
+) -> Tensor | None:
+    dims = weight.dim() - 2
+    if x.dim() != weight.dim() or 0 in x.shape or x.dtype != weight.dtype or not x.is_floating_point():
+        return None
+    if x.shape[1] != weight.shape[1] * groups or weight.shape[0] % groups or (bias is not None and bias.shape != weight.shape[:1]):
+        return None
+    sizes = []
+    for size, kernel, *options in zip(x.shape[2:], weight.shape[2:], *(_per_dim(o, dims) for o in (stride, padding, dilation)), strict=True):
+        step, pad, spread = options
+        room = size + 2 * pad - spread * (kernel - 1) - 1
+        if room < 0 or step < 1 or pad < 0 or spread < 1:
+            return None
+        sizes.append(room // step + 1)
+    if _has_default_strides(x) and _has_default_strides(weight):
+        layout = torch.contiguous_format
+    elif dims == 2 and all(_has_default_strides(t) or _is_channels_last(t) for t in (x, weight)):
+        layout = torch.channels_last  # as the kernels of CPU and GPU do, but not the meta kernel
+    else:
+        return None
+    return torch.empty((x.shape[0], weight.shape[0], *sizes), dtype=x.dtype, device="meta", memory_format=layout)
+
+
+def _is_channels_last(tensor: Tensor) -> bool:
+    return tensor.is_contiguous(memory_format=torch.channels_last) and not tensor.is_contiguous()
+
+
+def _per_dim(option: Any, dims: int) -> list[int]:
+    return list(option) if len(option) == dims else list(option) * dims
 
 
 @_answers(aten.linear.default)

@@ -105,8 +105,10 @@ def _attempt(
             raise
         except Exception as error:
             raise _explained(error, model, tracer, recorder, graph) from error
-        graph.outputs = [tracer.cell_of(leaf).value for leaf in tree_flatten(_as_plain(output))[0] if isinstance(leaf, Tensor)]
-    tracer.close()
+        else:
+            graph.outputs = [tracer.cell_of(leaf).value for leaf in tree_flatten(_as_plain(output))[0] if isinstance(leaf, Tensor)]
+        finally:
+            tracer.close()
     graph.ops = tracer.ops
     graph.weights = tracer.weights
     graph.list_parameters = partial(census.inventory.weight_list, True)

@@ -78,7 +78,6 @@ class Tracer(TorchDispatchMode):
         self._memo = current_memo()
         self._entries = self._memo.entries
         self._adopted: dict[int, AdoptedCell] = {}
-        self._kept: list[Tensor] = []
         self._next_id = 0
 
     @classmethod
@@ -86,9 +85,10 @@ class Tracer(TorchDispatchMode):
         return False  # the wrapper would cost a microsecond per op, and nothing is compiled in here
 
     def close(self) -> None:
-        """Let go of every tensor that was met."""
+        """Let go of every tensor that was met, as it was found."""
+        for cell in self._adopted.values():
+            cell.restore_version()
         self._adopted.clear()
-        self._kept.clear()
 
     # -- cells ----------------------------------------------------------------------------------------------
 
@@ -99,8 +99,7 @@ class Tracer(TorchDispatchMode):
 
     def adopt(self, tensor: Tensor, value: Value, real: Tensor | None) -> AdoptedCell:
         """Know a tensor by its identity. ``real`` may be read and written in its place; without it only the shape is known."""
-        cell = self._adopted[id(tensor)] = AdoptedCell(self, value.type, value, real)
-        self._kept.append(tensor)  # an id is only unique while its object lives
+        cell = self._adopted[id(tensor)] = AdoptedCell(self, tensor, value, real)
         return cell
 
     def cell_of(self, tensor: Tensor) -> Cell:
@@ -121,7 +120,7 @@ class Tracer(TorchDispatchMode):
             value = Value(identity, type_of(tensor), "parameter" if is_parameter else "buffer", None, name)
             self.weights[name] = value
             real = None if is_parameter and not self.execute else self._data_of_weight(tensor, is_parameter)
-            cell = self._adopted[id(tensor)] = AdoptedCell(self, value.type, value, real)
+            cell = self._adopted[id(tensor)] = AdoptedCell(self, tensor, value, real)
             return cell
         has_data = tensor.device.type != "meta" and (self.execute or tensor.numel() <= self._most_concrete)
         return self.adopt(tensor, self.new_value(type_of(tensor), role="constant"), private_copy(tensor) if has_data else None)
