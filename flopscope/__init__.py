@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from flopscope.graph import Graph as Graph
     from flopscope.report import Comparison as Comparison
     from flopscope.report import Report as Report
-    from flopscope.rules import cost as cost
+    from flopscope.rules import count as count
     from flopscope.rules import forget_rule as forget_rule
     from flopscope.rules import rule as rule
 
@@ -49,7 +49,7 @@ __all__ = [
     "building",
     "clear_memo",
     "compare",
-    "cost",
+    "count",
     "forget_rule",
     "load",
     "rule",
@@ -66,6 +66,7 @@ _HOMES = {
     "building": "flopscope.frontends.torch.building",
     "clear_memo": "flopscope.frontends.torch.memo",
     "compare": "flopscope.api",
+    "count": "flopscope.rules",
     "forget_rule": "flopscope.rules",
     "load": "flopscope.frontends.sources.spec",
     "rule": "flopscope.rules",
@@ -75,8 +76,6 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     import importlib
 
-    if name == "cost":  # the function hides the module of the same name, which other modules import by its full path
-        return importlib.import_module("flopscope.rules").cost
     if name not in _HOMES:
         raise AttributeError(f"module 'flopscope' has no attribute {name!r}")
     value = getattr(importlib.import_module(_HOMES[name]), name)

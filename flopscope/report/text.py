@@ -48,10 +48,13 @@ def si(count: int, unit: str = "") -> str:
     """A count with four digits and a decimal prefix: ``4089184256`` is ``4.089 G``. Counts below 10,000 are written out."""
     if abs(count) < 10_000:
         return f"{count} {unit}".rstrip()
-    exponent = min((len(str(abs(count))) - 1) // 3, 6)
-    scaled = count / 1000**exponent
-    digits = max(0, 3 - (len(str(int(abs(scaled)))) - 1))
-    return f"{scaled:.{digits}f} {'kMGTPE'[exponent - 1]}{unit}"
+    rounded = int(f"{count:.3e}".partition("e")[2])  # the exponent after rounding to four digits
+    exponent = min(rounded // 3, len(_PREFIXES))
+    digits = max(0, 3 - (rounded - 3 * exponent))
+    return f"{count / 1000**exponent:.{digits}f} {_PREFIXES[exponent - 1]}{unit}"
+
+
+_PREFIXES = "kMGTPE"
 
 
 def metric_cells(cost: Cost, exact: bool) -> list[str]:

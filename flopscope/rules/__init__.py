@@ -18,7 +18,7 @@ from flopscope.rules import (
     sorting,
 )
 from flopscope.rules.registry import Rule as Rule
-from flopscope.rules.registry import cost as cost
+from flopscope.rules.registry import count as count
 from flopscope.rules.registry import forget_rule as forget_rule
 from flopscope.rules.registry import module_classes as module_classes
 from flopscope.rules.registry import price as price

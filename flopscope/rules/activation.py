@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from flopscope.cost import Cost
 from flopscope.graph import Signature
-from flopscope.rules.registry import cost, rule
+from flopscope.rules.registry import count, rule
 
 FLOPS_PER_ELEMENT = {
     "relu": 1,  # max(x, 0)
@@ -42,13 +42,13 @@ _GELU_TANH_FLOPS = 9  # 0.5 * x * (1 + tanh(c * (x + a * x^3))): x^3 is two prod
 def activation(op: Signature) -> Cost:
     """``x = activation(x)``."""
     per_element = _GELU_TANH_FLOPS if op.kind == "gelu" and op.get("approximate") == "tanh" else FLOPS_PER_ELEMENT[op.kind]
-    return cost(op, other=per_element * op.output.elements)
+    return count(op, other=per_element * op.output.elements)
 
 
 @rule("glu", flops="5 per output element: sigmoid and a product", source="Dauphin et al. 2017, arXiv:1612.08083, eq. 1")
 def glu(op: Signature) -> Cost:
     """``[*, d] = a * sigmoid(b)`` with ``[a, b] = [*, 2d]``."""
-    return cost(op, other=5 * op.output.elements)
+    return count(op, other=5 * op.output.elements)
 
 
 @rule(
@@ -58,4 +58,4 @@ def glu(op: Signature) -> Cost:
 )  # fmt: skip
 def dropout(op: Signature) -> Cost:
     """``x = dropout(x, p)``."""
-    return cost(op, other=3 * op.inputs[0].elements) if op.get("train", False) else cost(op, reads=[], writes=[])
+    return count(op, other=3 * op.inputs[0].elements) if op.get("train", False) else count(op, reads=[], writes=[])

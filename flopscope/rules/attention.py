@@ -9,7 +9,7 @@ from flopscope.cost import Cost
 from flopscope.graph import Signature
 from flopscope.rules.activation import FLOPS_PER_ELEMENT
 from flopscope.rules.normalisation import layer_norm_flops
-from flopscope.rules.registry import cost, expect, prod, rule
+from flopscope.rules.registry import count, expect, prod, rule
 from flopscope.rules.softmax import SOFTMAX_FLOPS
 
 _SOURCE = "Vaswani et al. 2017, arXiv:1706.03762, eq. 1"
@@ -29,7 +29,7 @@ def attention(op: Signature) -> Cost:
     scores = heads * length * key.shape[-2]
     masked = op.get("attn_mask") is not None or op.get("is_causal", False)
     # Flash kernels return statistics besides the result; only the result is written by the formula.
-    return cost(op, macs=scores * (width + value.shape[-1]), other=scores * (1 + masked + SOFTMAX_FLOPS))
+    return count(op, macs=scores * (width + value.shape[-1]), other=scores * (1 + masked + SOFTMAX_FLOPS))
 
 
 def _self_attention(rows: int, batch: int, heads: int, length: int, keys: int, width: int) -> tuple[int, int]:
@@ -49,7 +49,7 @@ def multi_head_attention(op: Signature) -> Cost:
     scores = batch * heads * length * keys
     rows = 2 * batch * length + 2 * batch * keys  # query and output, key and value
     macs = rows * width * width + 2 * scores * (width // heads)
-    return cost(op, macs=macs, other=rows * width + scores * (1 + SOFTMAX_FLOPS))
+    return count(op, macs=macs, other=rows * width + scores * (1 + SOFTMAX_FLOPS))
 
 
 @rule(
@@ -67,4 +67,4 @@ def transformer_encoder_layer(op: Signature) -> Cost:
     macs += 2 * tokens * width * hidden
     activation = FLOPS_PER_ELEMENT["gelu" if op.get("use_gelu", False) else "relu"]
     other += tokens * (hidden + width) + tokens * hidden * activation + 2 * tokens * width
-    return cost(op, macs=macs, other=other + 2 * layer_norm_flops(tokens * width, tokens, affine=2))
+    return count(op, macs=macs, other=other + 2 * layer_norm_flops(tokens * width, tokens, affine=2))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from flopscope.cost import Cost
 from flopscope.graph import Signature
-from flopscope.rules.registry import cost, expect, prod, rule
+from flopscope.rules.registry import count, expect, prod, rule
 
 Labels = tuple[str, ...]
 
@@ -34,7 +34,7 @@ def einsum(op: Signature) -> Cost:
     """
     equation = parse(op["equation"], [type.shape for type in op["operands"]])
     macs, additions = contraction_cost(equation, op.get("path"))
-    return cost(op, macs=macs, other=additions)
+    return count(op, macs=macs, other=additions)
 
 
 def parse(text: str, shapes: Sequence[Sequence[int]]) -> Equation:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from flopscope.cost import Cost
 from flopscope.graph import Signature
-from flopscope.rules.registry import cost, rule
+from flopscope.rules.registry import count, rule
 
 _ONE = """
     add sub subtract rsub mul multiply div divide true_divide floor_divide remainder fmod pow float_power square
@@ -46,7 +46,7 @@ FLOPS_PER_ELEMENT = (
 def elementwise(op: Signature) -> Cost:
     """``z = f(x, y, ...)`` with broadcasting; `add` and `sub` with a scale other than one count the product too."""
     scaled = op.kind in ("add", "sub", "rsub") and op.get("alpha", 1) != 1
-    return cost(op, other=(FLOPS_PER_ELEMENT[op.kind] + scaled) * op.output.elements)
+    return count(op, other=(FLOPS_PER_ELEMENT[op.kind] + scaled) * op.output.elements)
 
 
 @rule(
@@ -57,10 +57,10 @@ def elementwise(op: Signature) -> Cost:
 def foreach(op: Signature) -> Cost:
     """``[z, ...] = f([x, ...], ...)``."""
     per_element = FLOPS_PER_ELEMENT[op.kind.removeprefix("_foreach_")]
-    return cost(op, other=per_element * sum(type.elements for type in op.outputs))
+    return count(op, other=per_element * sum(type.elements for type in op.outputs))
 
 
 @rule("cross", "linalg_cross", flops="3 per output element: two products and a subtraction", source="definition of the cross product")
 def cross(op: Signature) -> Cost:
     """``[*, 3] = cross([*, 3], [*, 3])``."""
-    return cost(op, other=3 * op.output.elements)
+    return count(op, other=3 * op.output.elements)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flopscope.cost import Cost
 from flopscope.graph import Signature
-from flopscope.rules.registry import cost, prod, rule
+from flopscope.rules.registry import count, prod, rule
 
 _COMPLEX = "fft_fft fft_ifft fft_fft2 fft_ifft2 fft_fftn fft_ifftn _fft_c2c".split()
 _REAL = "fft_rfft fft_irfft fft_rfft2 fft_irfft2 fft_rfftn fft_irfftn fft_hfft fft_ihfft fft_hfft2 fft_ihfft2 fft_hfftn fft_ihfftn _fft_r2c _fft_c2r".split()
@@ -23,7 +23,7 @@ def fft(op: Signature) -> Cost:
     points = prod(longer[dim] for dim in dims)
     transforms = prod(size for dim, size in enumerate(longer) if dim not in dims)
     whole = 5 * points * _log2(points) * transforms
-    return cost(op, other=whole if op.kind in _COMPLEX and not op.get("is_real_input", False) else whole // 2)
+    return count(op, other=whole if op.kind in _COMPLEX and not op.get("is_real_input", False) else whole // 2)
 
 
 def _dims(op: Signature, rank: int) -> list[int]:
@@ -43,13 +43,13 @@ def _log2(points: int) -> int:
 @rule("fft_fftshift", "fft_ifftshift", flops="none: elements are moved", source="NumPy documentation of fftshift")
 def fftshift(op: Signature) -> Cost:
     """``x = fftshift(x)``."""
-    return cost(op)
+    return count(op)
 
 
 @rule("fft_fftfreq", "fft_rfftfreq", "hann_window", "hamming_window", "blackman_window", "bartlett_window", "kaiser_window", flops="2 per element", source="definition")
 def window(op: Signature) -> Cost:
     """``[n] = window(n)``."""
-    return cost(op, other=2 * op.output.elements)
+    return count(op, other=2 * op.output.elements)
 
 
 @rule("stft", flops="as a real transform per frame, 1 per element for the window", source="definition of the short-time Fourier transform")
@@ -60,4 +60,4 @@ def stft(op: Signature) -> Cost:
     frames = out[-2] if out[-1] == 2 and len(out) > 2 and op.get("return_complex") is False else out[-1]
     batch = op.inputs[0].shape[0] if len(op.inputs[0].shape) > 1 else 1
     transform = 5 * points * _log2(points)
-    return cost(op, other=batch * frames * ((transform if op.get("onesided") is False else transform // 2) + points))
+    return count(op, other=batch * frames * ((transform if op.get("onesided") is False else transform // 2) + points))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flopscope.cost import Cost
 from flopscope.graph import Signature, TensorType
-from flopscope.rules.registry import VIEW, cost, free, rule
+from flopscope.rules.registry import VIEW, count, free, rule
 
 _NO_FLOPS = "none: elements are moved, not computed"
 _SOURCE = "definition of the op"
@@ -41,19 +41,19 @@ rule(
 )  # fmt: skip
 def move(op: Signature) -> Cost:
     """Every input is read once and every output is written once."""
-    return cost(op)
+    return count(op)
 
 
 @rule("copy", "_foreach_copy", flops=_NO_FLOPS, source=_SOURCE)
 def overwrite(op: Signature) -> Cost:
     """``target[...] = source``: what the target held before is not read."""
-    return cost(op, reads=[(type.stored_elements, type) for type in op.inputs[len(op.outputs) :]])
+    return count(op, reads=[(type.stored_elements, type) for type in op.inputs[len(op.outputs) :]])
 
 
 @rule("col2im", flops="1 addition per input element", source="PyTorch documentation of torch.nn.Fold: overlapping values are summed")
 def fold(op: Signature) -> Cost:
     """``[n, c, h, w] = fold([n, c*kh*kw, l])``."""
-    return cost(op, other=op.inputs[0].elements)
+    return count(op, other=op.inputs[0].elements)
 
 
 @rule(
@@ -63,7 +63,7 @@ def fold(op: Signature) -> Cost:
 )  # fmt: skip
 def write(op: Signature) -> Cost:
     """The output is written, and nothing is read (but for `one_hot`, its indices)."""
-    return cost(op, reads=[(type.elements, type) for type in op.inputs] if op.kind == "one_hot" else [])
+    return count(op, reads=[(type.elements, type) for type in op.inputs] if op.kind == "one_hot" else [])
 
 
 def _rows(op: Signature, source: TensorType) -> list[tuple[int, TensorType]]:
@@ -76,7 +76,7 @@ def _rows(op: Signature, source: TensorType) -> list[tuple[int, TensorType]]:
 def look_up(op: Signature) -> Cost:
     """``out = source[indices]``: reads the elements that it returns, and the indices."""
     source = op["weight"] if op.kind == "embedding" else op.inputs[0]
-    return cost(op, reads=_rows(op, source))
+    return count(op, reads=_rows(op, source))
 
 
 @rule("embedding_bag", "_embedding_bag", "_embedding_bag_forward_only", flops="1 per looked-up element for the sum, 1 per output for a mean", source="PyTorch documentation of torch.nn.EmbeddingBag")
@@ -87,7 +87,7 @@ def embedding_bag(op: Signature) -> Cost:
     weighted = looked_up if op.get("per_sample_weights") is not None else 0
     average = out.elements if op.get("mode", 0) == 1 else 0
     reads = [(looked_up, weight), *((type.elements, type) for type in op.inputs if type is not weight)]
-    return cost(op, other=looked_up + weighted + average, reads=reads, writes=[(out.elements, out)])
+    return count(op, other=looked_up + weighted + average, reads=reads, writes=[(out.elements, out)])
 
 
 @rule("index_put", "_index_put_impl", "scatter", "index_copy", "masked_scatter", "index_fill", "put", "_unsafe_index_put", flops=_NO_FLOPS, source=_SOURCE)
@@ -111,4 +111,4 @@ def _put(op: Signature, flops_per_element: int) -> Cost:
     if op.effect != "inplace":
         reads.append((target.elements, target))
     written = moved if op.effect == "inplace" else op.output.elements + moved
-    return cost(op, other=accumulates * moved, reads=reads, writes=[(written, target)])
+    return count(op, other=accumulates * moved, reads=reads, writes=[(written, target)])

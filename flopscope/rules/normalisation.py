@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from flopscope.cost import Cost
 from flopscope.graph import Signature
-from flopscope.rules.registry import cost, prod, rule
+from flopscope.rules.registry import count, prod, rule
 
 
 def _affine(op: Signature) -> int:
@@ -27,7 +27,7 @@ def batch_norm(op: Signature) -> Cost:
     channels = x.shape[1]
     uses_batch = op.kind == "batch_norm" and (op.get("training", op.get("train", False)) or op.get("running_mean") is None)
     statistics = 4 * x.elements + 4 * channels if uses_batch else 2 * channels
-    return cost(op, other=(2 + _affine(op)) * x.elements + statistics, writes=[(x.elements, op.output)])
+    return count(op, other=(2 + _affine(op)) * x.elements + statistics, writes=[(x.elements, op.output)])
 
 
 @rule("instance_norm", flops="6 per element, 1 each for weight and bias, 4 per instance", source="Ulyanov et al. 2016, arXiv:1607.08022, eq. 2")
@@ -36,7 +36,7 @@ def instance_norm(op: Signature) -> Cost:
     x = op["input"]
     batch, channels = x.shape[0], x.shape[1]
     statistics = 4 * x.elements + 4 * batch * channels if op.get("use_input_stats", True) else 2 * channels
-    return cost(op, other=(2 + _affine(op)) * x.elements + statistics)
+    return count(op, other=(2 + _affine(op)) * x.elements + statistics)
 
 
 def layer_norm_flops(elements: int, groups: int, affine: int) -> int:
@@ -49,7 +49,7 @@ def layer_norm(op: Signature) -> Cost:
     """``[*, d] = layer_norm([*, d], [d]?, [d]?)``."""
     x = op["input"]
     rows = prod(x.shape[: len(x.shape) - len(op["normalized_shape"])])
-    return cost(op, other=layer_norm_flops(x.elements, rows, _affine(op)), writes=[(x.elements, op.output)])
+    return count(op, other=layer_norm_flops(x.elements, rows, _affine(op)), writes=[(x.elements, op.output)])
 
 
 @rule("group_norm", flops="6 per element, 1 each for weight and bias, 4 per group", source="Wu & He 2018, arXiv:1803.08494, eq. 2")
@@ -57,7 +57,7 @@ def group_norm(op: Signature) -> Cost:
     """``[n, c, *] = group_norm([n, c, *], g, [c]?, [c]?)``."""
     x = op["input"]
     groups = x.shape[0] * op.get("num_groups", op.get("group", 1))
-    return cost(op, other=layer_norm_flops(x.elements, groups, _affine(op)), writes=[(x.elements, op.output)])
+    return count(op, other=layer_norm_flops(x.elements, groups, _affine(op)), writes=[(x.elements, op.output)])
 
 
 @rule("rms_norm", flops="3 per element (square, add, multiply), 1 for the weight, 3 per row", source="Zhang & Sennrich 2019, arXiv:1910.07467, eq. 4")
@@ -65,10 +65,10 @@ def rms_norm(op: Signature) -> Cost:
     """``[*, d] = rms_norm([*, d], [d]?)``."""
     x = op["input"]
     rows = prod(x.shape[: len(x.shape) - len(op["normalized_shape"])])
-    return cost(op, other=(3 + _affine(op)) * x.elements + 3 * rows, writes=[(x.elements, op.output)])
+    return count(op, other=(3 + _affine(op)) * x.elements + 3 * rows, writes=[(x.elements, op.output)])
 
 
 @rule("_weight_norm", flops="4 per weight (square, add, and two for the scale), 2 per row", source="Salimans & Kingma 2016, arXiv:1602.07868, eq. 2")
 def weight_norm(op: Signature) -> Cost:
     """``[o, *] = g * v / |v|`` with ``v: [o, *]`` and ``g: [o, 1, ..]``."""
-    return cost(op, other=4 * op["v"].elements + 2 * op["g"].elements, writes=[(op["v"].elements, op.output)])
+    return count(op, other=4 * op["v"].elements + 2 * op["g"].elements, writes=[(op["v"].elements, op.output)])

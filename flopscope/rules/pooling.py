@@ -6,7 +6,7 @@ import math
 
 from flopscope.cost import Cost
 from flopscope.graph import Signature
-from flopscope.rules.registry import cost, prod, rule
+from flopscope.rules.registry import count, prod, rule
 
 _SOURCE = "Dumoulin & Visin 2016, arXiv:1603.07285, chapter 3"
 
@@ -27,13 +27,13 @@ def _pooled_dims(op: Signature) -> int:
 @rule("avg_pool", flops="k per output element: k - 1 additions and a division; k elements in a window", source=_SOURCE)
 def avg_pool(op: Signature) -> Cost:
     """``[n, c, *s'] = avg_pool([n, c, *s], k)``."""
-    return cost(op, other=_window(op) * op.output.elements)
+    return count(op, other=_window(op) * op.output.elements)
 
 
 @rule("max_pool", "fractional_max_pool", flops="k - 1 comparisons per output element; k elements in a window", source=_SOURCE)
 def max_pool(op: Signature) -> Cost:
     """``[n, c, *s'] = max_pool([n, c, *s], k)``."""
-    return cost(op, other=(_window(op) - 1) * op.output.elements)
+    return count(op, other=(_window(op) - 1) * op.output.elements)
 
 
 def _adaptive_reads(op: Signature) -> int:
@@ -51,16 +51,16 @@ def _adaptive_reads(op: Signature) -> int:
 @rule("adaptive_avg_pool", flops="1 per element of all windows: additions and a division per window", source="PyTorch documentation of AdaptiveAvgPool2d")
 def adaptive_avg_pool(op: Signature) -> Cost:
     """``[n, c, *s'] = adaptive_avg_pool([n, c, *s], s')``."""
-    return cost(op, other=_adaptive_reads(op))
+    return count(op, other=_adaptive_reads(op))
 
 
 @rule("adaptive_max_pool", flops="1 comparison per element of all windows but the first of each", source="PyTorch documentation of AdaptiveMaxPool2d")
 def adaptive_max_pool(op: Signature) -> Cost:
     """``[n, c, *s'] = adaptive_max_pool([n, c, *s], s')``."""
-    return cost(op, other=_adaptive_reads(op) - op.output.elements)
+    return count(op, other=_adaptive_reads(op) - op.output.elements)
 
 
 @rule("max_unpool", flops="none: values are put back where they came from", source="PyTorch documentation of MaxUnpool2d")
 def max_unpool(op: Signature) -> Cost:
     """``[n, c, *s] = max_unpool([n, c, *s'], indices)``."""
-    return cost(op)
+    return count(op)

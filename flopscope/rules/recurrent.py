@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from flopscope.cost import Cost
 from flopscope.graph import Signature, TensorType
 from flopscope.rules.activation import FLOPS_PER_ELEMENT
-from flopscope.rules.registry import cost, prod, rule
+from flopscope.rules.registry import count, prod, rule
 
 _SIGMOID, _TANH = FLOPS_PER_ELEMENT["sigmoid"], FLOPS_PER_ELEMENT["tanh"]
 
@@ -35,7 +35,7 @@ def _layers(op: Signature, gates: int, per_unit: int) -> Cost:
     units = matrices[0].shape[0] // gates
     macs = tokens * sum(type.elements for type in matrices)
     other = tokens * (sum(type.elements for type in biases) + directions * units * per_unit)
-    return cost(op, macs=macs, other=other)
+    return count(op, macs=macs, other=other)
 
 
 @rule("lstm", flops="2 per MAC, 1 per bias; per unit and token 26: 3 sigmoids, 2 tanh, additions and products", source="PyTorch documentation of torch.nn.LSTM")
@@ -60,7 +60,7 @@ def _cell(op: Signature, gates: int, per_unit: int) -> Cost:
     batch = prod(op["input"].shape[:-1])
     biases = sum(op[name].elements for name in ("b_ih", "b_hh") if op.get(name) is not None)
     units = op["w_ih"].shape[0] // gates
-    return cost(op, macs=batch * (op["w_ih"].elements + op["w_hh"].elements), other=batch * (biases + units * per_unit))
+    return count(op, macs=batch * (op["w_ih"].elements + op["w_hh"].elements), other=batch * (biases + units * per_unit))
 
 
 @rule("lstm_cell", flops="as one step of lstm", source="PyTorch documentation of torch.nn.LSTMCell")

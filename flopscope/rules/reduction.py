@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flopscope.cost import Cost
 from flopscope.graph import Signature
-from flopscope.rules.registry import cost, expect, rule
+from flopscope.rules.registry import count, expect, rule
 
 _DEFINITION = "the definition, one operation per element read"
 
@@ -16,49 +16,49 @@ _DEFINITION = "the definition, one operation per element read"
 def reduce(op: Signature) -> Cost:
     """``[*] = reduce([*, d], dim)``; with two tensors `max` and `min` are elementwise."""
     elementwise = len(op.inputs) > 1
-    return cost(op, other=op.output.elements if elementwise else op.inputs[0].elements)
+    return count(op, other=op.output.elements if elementwise else op.inputs[0].elements)
 
 
 @rule("aminmax", flops="2 per input element: two comparisons", source=_DEFINITION)
 def aminmax(op: Signature) -> Cost:
     """``[*], [*] = aminmax([*, d], dim)``."""
-    return cost(op, other=2 * op.inputs[0].elements)
+    return count(op, other=2 * op.inputs[0].elements)
 
 
 @rule("mean", "nanmean", flops="1 per input element, 1 per output element", source=_DEFINITION)
 def mean(op: Signature) -> Cost:
     """``[*] = mean([*, d], dim)``."""
-    return cost(op, other=op.inputs[0].elements + op.output.elements)
+    return count(op, other=op.inputs[0].elements + op.output.elements)
 
 
 @rule("var", "std", "var_mean", "std_mean", flops="4 per input element (two passes), 2 per output element, 1 for a root", source="two-pass algorithm")
 def variance(op: Signature) -> Cost:
     """``[*] = var([*, d], dim)``."""
-    return cost(op, other=4 * op.inputs[0].elements + (2 + op.kind.startswith("std")) * op.output.elements)
+    return count(op, other=4 * op.inputs[0].elements + (2 + op.kind.startswith("std")) * op.output.elements)
 
 
 @rule("norm", "linalg_vector_norm", "linalg_norm", "frobenius_norm", flops="2 per input element, 1 per output element", source="definition of a p-norm")
 def norm(op: Signature) -> Cost:
     """``[*] = |[*, d]|``."""
-    return cost(op, other=2 * op.inputs[0].elements + op.output.elements)
+    return count(op, other=2 * op.inputs[0].elements + op.output.elements)
 
 
 @rule("dist", flops="3 per element, 1 for the root", source="definition of a p-norm")
 def dist(op: Signature) -> Cost:
     """``[] = |a - b|``."""
-    return cost(op, other=3 * op.inputs[0].elements + 1)
+    return count(op, other=3 * op.inputs[0].elements + 1)
 
 
 @rule("cumsum", "cumprod", "cummax", "cummin", flops="1 per element", source=_DEFINITION)
 def scan(op: Signature) -> Cost:
     """``x = cumsum(x, dim)``: one operation per element, whatever the length of the dimension."""
-    return cost(op, other=op.inputs[0].elements)
+    return count(op, other=op.inputs[0].elements)
 
 
 @rule("logcumsumexp", flops="6 per element", source="PyTorch documentation of torch.logcumsumexp")
 def logcumsumexp(op: Signature) -> Cost:
     """``x = logcumsumexp(x, dim)``."""
-    return cost(op, other=6 * op.inputs[0].elements)
+    return count(op, other=6 * op.inputs[0].elements)
 
 
 @rule("cdist", "_cdist_forward", "_euclidean_dist", flops="3 per pair and coordinate (subtract, power, add), 1 per pair for the root", source="definition")
@@ -66,10 +66,10 @@ def cdist(op: Signature) -> Cost:
     """``[*, n, m] = cdist([*, n, d], [*, m, d])``."""
     x1, x2 = op.inputs[0], op.inputs[1]
     expect(x1.shape[-1] == x2.shape[-1], "[*, n, m] = cdist([*, n, d], [*, m, d])")
-    return cost(op, other=op.output.elements * (3 * x1.shape[-1] + 1))
+    return count(op, other=op.output.elements * (3 * x1.shape[-1] + 1))
 
 
 @rule("cosine_similarity", flops="6 per element of a pair, 5 per output element", source="definition: a.b / (|a| |b|)")
 def cosine_similarity(op: Signature) -> Cost:
     """``[*] = cosine_similarity([*, d], [*, d], dim)``."""
-    return cost(op, other=6 * max(op.inputs[0].elements, op.inputs[1].elements) + 5 * op.output.elements)
+    return count(op, other=6 * max(op.inputs[0].elements, op.inputs[1].elements) + 5 * op.output.elements)

@@ -22,7 +22,7 @@ AnyFormula = TypeVar("AnyFormula", bound=Callable[..., Any])
 _FORM: Final = """Write it as
     @flopscope.rule("mylib::myop", flops="2 per MAC", source="the paper, equation 3")
     def myop(op):
-        return flopscope.cost(op, macs=op["x"].elements * op["weight"].shape[0])"""
+        return flopscope.count(op, macs=op["x"].elements * op["weight"].shape[0])"""
 
 
 VIEW: Final = "any_view"
@@ -171,7 +171,7 @@ Traffic = Iterable[tuple[int, TensorType]]
 """Elements that an op moves, each with the tensor type that gives their width."""
 
 
-def cost(op: Signature, *, macs: int = 0, other: int = 0, reads: Traffic | None = None, writes: Traffic | None = None) -> Cost:
+def count(op: Signature, *, macs: int = 0, other: int = 0, reads: Traffic | None = None, writes: Traffic | None = None) -> Cost:
     """The cost of an op from its counts.
 
     Args:
@@ -186,10 +186,10 @@ def cost(op: Signature, *, macs: int = 0, other: int = 0, reads: Traffic | None 
     return Cost(
         macs=macs,
         flops=FLOPS_PER_MAC * macs + other,
-        elements_read=sum(count for count, _ in read),
-        elements_written=sum(count for count, _ in written),
-        bytes_read=sum(type.bytes(count) for count, type in read),
-        bytes_written=sum(type.bytes(count) for count, type in written),
+        elements_read=sum(elements for elements, _ in read),
+        elements_written=sum(elements for elements, _ in written),
+        bytes_read=sum(type.bytes(elements) for elements, type in read),
+        bytes_written=sum(type.bytes(elements) for elements, type in written),
     )
 
 

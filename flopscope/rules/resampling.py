@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flopscope.cost import Cost
 from flopscope.graph import Signature
-from flopscope.rules.registry import cost, prod, rule
+from flopscope.rules.registry import count, prod, rule
 
 _LERP = 3  # a + w * (b - a)
 _CUBIC = 7  # four products and three additions
@@ -17,19 +17,19 @@ def _dims(op: Signature) -> int:
 @rule("upsample_nearest", flops="none: every output is a copy of an input", source="PyTorch documentation of torch.nn.functional.interpolate")
 def upsample_nearest(op: Signature) -> Cost:
     """``[n, c, *s'] = upsample_nearest([n, c, *s])``."""
-    return cost(op)
+    return count(op)
 
 
 @rule("upsample_linear", flops="3 per linear interpolation, 2^d - 1 of them per output element in d dimensions", source="definition of multilinear interpolation")
 def upsample_linear(op: Signature) -> Cost:
     """``[n, c, *s'] = upsample_linear([n, c, *s])``."""
-    return cost(op, other=_LERP * (2 ** _dims(op) - 1) * op.output.elements)
+    return count(op, other=_LERP * (2 ** _dims(op) - 1) * op.output.elements)
 
 
 @rule("upsample_cubic", flops="7 per cubic interpolation, 5 of them per output element", source="Keys 1981, cubic convolution interpolation")
 def upsample_cubic(op: Signature) -> Cost:
     """``[n, c, h', w'] = upsample_bicubic([n, c, h, w])``."""
-    return cost(op, other=5 * _CUBIC * op.output.elements)
+    return count(op, other=5 * _CUBIC * op.output.elements)
 
 
 @rule(
@@ -47,7 +47,7 @@ def upsample_antialias(op: Signature) -> Cost:
         return 2 * max(radius, -(-radius * size // new_size)) + 1
 
     first = batch * channels * height * new_width * taps(width, new_width)
-    return cost(op, other=2 * (first + op.output.elements * taps(height, new_height)))
+    return count(op, other=2 * (first + op.output.elements * taps(height, new_height)))
 
 
 @rule(
@@ -60,13 +60,13 @@ def grid_sampler(op: Signature) -> Cost:
     dims = _dims(op)
     positions = op.output.shape[0] * prod(op.output.shape[2:])
     per_element = (2 ** (dims + 1) - 1, 0, 5 * _CUBIC)[op.get("interpolation_mode", 0)]
-    return cost(op, other=per_element * op.output.elements + 6 * dims * positions)
+    return count(op, other=per_element * op.output.elements + 6 * dims * positions)
 
 
 @rule("affine_grid_generator", flops="2 per MAC", source="Jaderberg et al. 2015, arXiv:1506.02025, eq. 1")
 def affine_grid(op: Signature) -> Cost:
     """``[n, *s, d] = affine_grid([n, d, d+1])``: a product of homogeneous coordinates with a matrix."""
-    return cost(op, macs=op.output.elements * op["theta"].shape[-1])
+    return count(op, macs=op.output.elements * op["theta"].shape[-1])
 
 
 @rule("torchvision::roi_align", flops="8 per bilinear sample, samples per bin = sampling_ratio^2 (4 where it is adaptive), 1 per output", source="He et al. 2017, arXiv:1703.06870, section 3")
@@ -74,11 +74,11 @@ def roi_align(op: Signature) -> Cost:
     """``[k, c, ph, pw] = roi_align([n, c, h, w], [k, 5])``."""
     ratio = op.get("sampling_ratio", -1)
     samples = ratio * ratio if ratio > 0 else 4
-    return cost(op, other=(8 * samples + 1) * op.output.elements)
+    return count(op, other=(8 * samples + 1) * op.output.elements)
 
 
 @rule("torchvision::nms", flops="per pair of boxes 12: intersection (4 max/min, 2 subtractions, 2 clamps, 1 product), union (2) and division", source="definition; every pair is compared")
 def nms(op: Signature) -> Cost:
     """``[m] = nms([k, 4], [k], threshold)``: an upper bound, all k (k - 1) / 2 pairs."""
     boxes = op.inputs[0].shape[0]
-    return cost(op, other=12 * (boxes * (boxes - 1) // 2))
+    return count(op, other=12 * (boxes * (boxes - 1) // 2))

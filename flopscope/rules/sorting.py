@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from flopscope.cost import Cost
 from flopscope.graph import Signature
-from flopscope.rules.registry import cost, rule
+from flopscope.rules.registry import count, rule
 
 _SOURCE = "Knuth, The Art of Computer Programming 3, section 5.3"
 
 
-def _log2(count: int) -> int:
-    return max(count - 1, 0).bit_length()
+def _log2(choices: int) -> int:
+    """The logarithm to base two, rounded up."""
+    return max(choices - 1, 0).bit_length()
 
 
 def _length(op: Signature) -> int:
@@ -23,30 +24,29 @@ def sort(op: Signature) -> Cost:
     """``[*, n] = sort([*, n], dim)``."""
     elements = op.inputs[0].elements
     length = elements if "unique" in op.kind else _length(op)
-    return cost(op, other=elements * _log2(length))
+    return count(op, other=elements * _log2(length))
 
 
 @rule("topk", "kthvalue", "median", "nanmedian", "mode", "quantile", flops="n ceil(log2(k + 1)) comparisons per row of n: a heap of k elements", source=_SOURCE)
 def topk(op: Signature) -> Cost:
     """``[*, k] = topk([*, n], k, dim)``."""
-    count = op.get("k", 1)
-    return cost(op, other=op.inputs[0].elements * _log2(count + 1))
+    return count(op, other=op.inputs[0].elements * _log2(op.get("k", 1) + 1))
 
 
 @rule("searchsorted", "bucketize", flops="ceil(log2(n + 1)) comparisons per value", source="binary search")
 def searchsorted(op: Signature) -> Cost:
     """``[*] = searchsorted([n], [*])``."""
     boundaries = op.get("sorted_sequence", op.get("boundaries"))
-    return cost(op, other=op.output.elements * _log2(boundaries.shape[-1] + 1))
+    return count(op, other=op.output.elements * _log2(boundaries.shape[-1] + 1))
 
 
 @rule("bincount", "histc", "nonzero", "argwhere", "nonzero_numpy", "isin", "multinomial", flops="1 per input element", source="one comparison or addition each")
 def search(op: Signature) -> Cost:
     """``[m] = nonzero([n])``."""
-    return cost(op, other=op.inputs[0].elements)
+    return count(op, other=op.inputs[0].elements)
 
 
 @rule("equal", "allclose", flops="1 per element", source="one comparison each")
 def compare(op: Signature) -> Cost:
     """``bool = equal(x, y)``."""
-    return cost(op, other=op.inputs[0].elements)
+    return count(op, other=op.inputs[0].elements)

@@ -58,7 +58,7 @@ class Loaded:
         if name not in parameters and not (takes_any and name in self.kwargs):
             names = [p.name for p in parameters.values() if p.kind not in (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)]
             close = difflib.get_close_matches(name, names, 1)
-            hint = f"; did you mean {close[0]!r}?" if close else ""
+            hint = f"; did you mean {close[0]!r}?" if close else "."
             raise InputError(f"{self.name} has no input {name!r}{hint} Its inputs are: {', '.join(names) or 'none'}.")
 
     def noted(self, report: Any) -> Any:

@@ -1,0 +1,57 @@
+"""The public surface: names, docstrings and their examples."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import inspect
+import pkgutil
+
+import pytest
+
+import flopscope
+from flopscope import errors
+
+MODULES = [found.name for found in pkgutil.walk_packages(flopscope.__path__, "flopscope.") if not found.name.endswith("__main__")]
+
+
+def test_all_is_what_can_be_imported() -> None:
+    assert flopscope.__all__ == sorted(flopscope.__all__, key=str)
+    for name in flopscope.__all__:
+        assert getattr(flopscope, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        _ = flopscope.nonsense
+
+
+@pytest.mark.parametrize("name", ["flopscope", *MODULES])
+def test_examples_in_docstrings_run(name: str) -> None:
+    assert doctest.testmod(importlib.import_module(name)).failed == 0
+
+
+@pytest.mark.parametrize("name", ["flopscope", *MODULES])
+def test_everything_public_has_a_docstring(name: str) -> None:
+    module = importlib.import_module(name)
+    assert module.__doc__, name
+    for member_name, member in vars(module).items():
+        if member_name.startswith("_") or getattr(member, "__module__", None) != name:
+            continue
+        if inspect.isclass(member) or inspect.isfunction(member):
+            assert inspect.getdoc(member), f"{name}.{member_name}"
+
+
+def test_the_exception_tree_is_as_drawn() -> None:
+    drawn = [line.replace("│", " ").split("── ")[-1].split()[0] for line in (errors.__doc__ or "").splitlines() if "──" in line]
+    found = [name for name, value in vars(errors).items() if inspect.isclass(value) and issubclass(value, errors.FlopscopeError)]
+    assert sorted(drawn) == sorted(set(found) - {"FlopscopeError"})
+
+
+def test_imports_go_downwards_only() -> None:
+    """The layers of the package, from top to bottom: nothing imports from above."""
+    layers = ["cli", "api", "report", "analyses", "rules", "frontends", "graph", "cost", "errors", "version"]
+    for name in MODULES:
+        own = name.split(".")[1]
+        source = inspect.getsource(importlib.import_module(name))
+        for line in source.splitlines():  # imports for type checkers are indented, those inside functions too
+            if line.startswith("from flopscope."):
+                other = line.split()[1].split(".")[1]
+                assert layers.index(own) <= layers.index(other), f"{name}: {line}"
