@@ -309,16 +309,17 @@ class Graph:
         if op.scope not in scopes:
             raise broken(f"its scope {op.scope!r} is not a module of the model")
 
-    def to_networkx(self) -> networkx.DiGraph:
+    def to_networkx(self) -> networkx.DiGraph[Any]:
         """The graph as networkx sees it: a node per op, input, weight and output, an edge wherever values flow.
 
-        Op nodes are their indices and carry ``target``, ``kind``, ``scope``, ``shapes`` (of the outputs), ``attributes`` and every annotation
+        Op nodes are their indices and carry ``target``, ``kind``, ``scope``, ``shapes`` (of the outputs), ``attributes`` and every
+        annotation
         (``cost`` where a report made the graph). The other nodes are named ``"%id"``, ``"@name"`` and ``"return"`` and carry ``role`` and
         ``shapes``. Edges carry the ``values`` that flow, and their ``shapes`` and ``dtypes``, as lists.
         """
         import networkx
 
-        view: networkx.DiGraph = networkx.DiGraph(name=self.name)
+        view: networkx.DiGraph[Any] = networkx.DiGraph(name=self.name)
         for value in (*self.inputs, *self.weights.values()):
             view.add_node(str(value), role=value.role, shapes=[value.shape])
         for op in self.ops:
@@ -334,7 +335,7 @@ class Graph:
         return view
 
 
-def _connect(view: networkx.DiGraph, value: Tensor, reader: int | str) -> None:
+def _connect(view: networkx.DiGraph[Any], value: Tensor, reader: int | str) -> None:
     origin = str(value) if value.producer is None else value.producer
     if origin not in view:
         view.add_node(origin, role=value.role, shapes=[value.shape])

@@ -102,7 +102,10 @@ def test_list() -> None:
         (["analyze", "torchvision:resnet18", "-i", "1x3x"], "'1x3x' is no shape: expected sizes with an x between them"),
         (["analyze", "torchvision:resnet18", "-i", "1x3:float31"], "names the dtype 'float31', which torch does not have"),
         (["analyze", "torchvision:resnet18", "-i", "99999999x99999999x99999999"], "elements, which no tensor can have"),
-        (["analyze", "torchvision:resnet18", "-i", "1x4x224x224"], "ResNet raised RuntimeError in conv1, on inputs (float32[1, 4, 224, 224])"),
+        (
+            ["analyze", "torchvision:resnet18", "-i", "1x4x224x224"],
+            "ResNet raised RuntimeError in conv1, on inputs (float32[1, 4, 224, 224])",
+        ),
         (["analyze", "torchvision:resnet18", "-i", "image=1x3x2x2"], "torchvision:resnet18 has no input 'image'. Its inputs are: x."),
         (["analyze", "no.such.module:factory"], "names the module 'no.such.module', which cannot be found"),
         (["analyze", "nowhere/models.py:factory"], "there is no file nowhere/models.py"),

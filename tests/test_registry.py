@@ -135,7 +135,9 @@ def test_a_rule_that_breaks_says_on_what(forgetting: list[Any]) -> None:
         return flopscope.count(op, macs=op["steeps"])
 
     forgetting.append("flopscope_test::scan")
-    with pytest.raises(RuleError, match=r"flopscope_test::scan .*broken.* cannot price a call with float32\[2, 4\] and .*'steps': 3.*steeps"):
+    with pytest.raises(
+        RuleError, match=r"flopscope_test::scan .*broken.* cannot price a call with float32\[2, 4\] and .*'steps': 3.*steeps"
+    ):
         _ = flopscope.analyze(scan, "2x4").total
 
 

@@ -1,7 +1,7 @@
 """Named ways to add the counts up, so that a number from elsewhere can be compared with ours.
 
-Each convention is a table from kinds of op to what they count besides the multiply-accumulates of contractions. Its version changes when a number
-that it gives changes.
+Each convention is a table from kinds of op to what they count besides the multiply-accumulates of contractions. Its version changes when
+a number that it gives changes.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ CONVENTIONS = {
         Convention(
             "fvcore",
             1,
-            "fvcore 0.1.5 on a model whose attention is written as matrix products: multiply-accumulates; batch norm 2 per element (1 without "
-            "weights), layer, group and instance norm 5 (4); adaptive average pooling 1 per input; nearest 1 and bilinear 4 per output",
+            "fvcore 0.1.5 on a model whose attention is written as matrix products: multiply-accumulates; batch norm 2 per element "
+            "(1 without weights), layer, group and instance norm 5 (4); adaptive average pooling 1 per input; nearest 1 and bilinear 4 per output",
             {
                 "batch_norm": _fvcore_batch_norm,
                 "layer_norm": _fvcore_norm,

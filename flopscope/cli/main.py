@@ -1,7 +1,7 @@
 """The ``flopscope`` command: formats and exit codes, no arithmetic.
 
-Exit codes: 0 all went well; 2 something asked for cannot be done (one message says what and why); 3 ``--strict`` met an op that is not counted.
-torch is imported by the commands that need it, so that ``--help`` answers at once.
+Exit codes: 0 all went well; 2 something asked for cannot be done (one message says what and why); 3 ``--strict`` met an op that is not
+counted. torch is imported by the commands that need it, so that ``--help`` answers at once.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class _Group(click.Group):
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="flopscope")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
-def main(debug: bool) -> None:  # noqa: ARG001 - read by _Group
+def main(debug: bool) -> None:
     """Tell what a PyTorch model costs, exactly, without running it.
 
     A SPEC is torchvision:NAME, timm:NAME, hf:TYPE (such as hf:llama), hf:FOLDER or hf:config.json, package.module:factory,
@@ -48,16 +48,21 @@ def main(debug: bool) -> None:  # noqa: ARG001 - read by _Group
     """
 
 
+_OPTIONS = (
+    click.option(
+        "--input", "-i", "inputs", multiple=True, metavar="[NAME=]SHAPE[:DTYPE]",
+        help="Shape of an input, such as 1x3x224x224 or input_ids=1x128:int64. Repeatable. Default: the model's own.",
+    ),
+    click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Argument of the factory, field of the config."),
+    click.option("--format", "style", type=click.Choice(FORMATS), default="table", show_default=True, help="How to write the result."),
+    click.option("--exact", is_flag=True, help="Write counts in full instead of with four digits."),
+    click.option("--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help="Write to a file instead of the terminal."),
+    click.option("--strict", is_flag=True, help="Fail (exit code 3) if any op is not counted."),
+)  # fmt: skip
+
+
 def _options(command: Any) -> Any:
-    for option in reversed((
-        click.option("--input", "-i", "inputs", multiple=True, metavar="[NAME=]SHAPE[:DTYPE]",
-                     help="Shape of an input, such as 1x3x224x224 or input_ids=1x128:int64. Repeat for several. Default: the model's own."),
-        click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="An argument of the factory or a field of the config. Repeatable."),
-        click.option("--format", "style", type=click.Choice(FORMATS), default="table", show_default=True, help="How to write the result."),
-        click.option("--exact", is_flag=True, help="Write counts in full instead of with four digits."),
-        click.option("--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help="Write to a file instead of the terminal."),
-        click.option("--strict", is_flag=True, help="Fail (exit code 3) if any op is not counted."),
-    )):  # fmt: skip
+    for option in reversed(_OPTIONS):
         command = option(command)
     return command
 
@@ -66,9 +71,19 @@ def _options(command: Any) -> Any:
 @click.argument("spec")
 @_options
 @click.option("--by", type=click.Choice(("module", "op", "kind")), default="module", show_default=True, help="What a row is.")
-@click.option("--depth", type=click.IntRange(min=0), default=None, help="Deepest level of modules to list. Default: 3, or all in csv and json.")
+@click.option(
+    "--depth", type=click.IntRange(min=0), default=None, help="Deepest level of modules to list. Default: 3, or all in csv and json."
+)
 def analyze(
-    spec: str, inputs: Sequence[str], settings: Sequence[str], style: str, exact: bool, output: Path | None, strict: bool, by: Any, depth: int | None
+    spec: str,
+    inputs: Sequence[str],
+    settings: Sequence[str],
+    style: str,
+    exact: bool,
+    output: Path | None,
+    strict: bool,
+    by: Any,
+    depth: int | None,
 ) -> None:
     """Tell what the model of a SPEC costs."""
     with _patience(f"analysing {spec}"):

@@ -35,7 +35,11 @@ class Comparison:
         rows = [[name, _inputs(report), *metric_cells(report.total, exact)] for name, report in self.reports.items()]
         table = render(["model", "input", *METRIC_HEADERS], rows, style)
         notes = [f"{name}: {note}" for name, report in self.reports.items() for note in report.notes]
-        partial = [f"{name}: not counted: {', '.join(sorted({row.op for row in r.uncounted}))}" for name, r in self.reports.items() if not r.complete]
+        partial = [
+            f"{name}: not counted: {', '.join(sorted({row.op for row in r.uncounted}))}"
+            for name, r in self.reports.items()
+            if not r.complete
+        ]
         return "\n".join([table, *notes, *partial]).rstrip("\n") + "\n"
 
     def to_markdown(self, *, exact: bool = False) -> str:
@@ -53,7 +57,8 @@ class Comparison:
     def to_dicts(self) -> list[dict[str, Any]]:
         """A row of plain data per model, with exact counts."""
         return [
-            {"model": name, "input": _inputs(report), "complete": report.complete, **metrics(report.total)} for name, report in self.reports.items()
+            {"model": name, "input": _inputs(report), "complete": report.complete, **metrics(report.total)}
+            for name, report in self.reports.items()
         ]
 
     def to_dataframe(self) -> pandas.DataFrame:

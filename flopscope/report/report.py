@@ -197,5 +197,6 @@ class Report:
     def _dicts(self, by: By, depth: int | None) -> list[dict[str, Any]]:
         if by not in get_args(By):
             raise OptionError(f"a report can be listed by {', '.join(get_args(By))}, but not by {by!r}")
-        rows = {"module": lambda: self.by_module(depth), "kind": self.by_kind, "op": lambda: self.ops}[by]()
+        rows: list[OpRow] | list[KindRow] | list[ModuleRow]
+        rows = self.by_module(depth) if by == "module" else self.by_kind() if by == "kind" else self.ops
         return [row.to_dict() for row in rows]

@@ -64,7 +64,14 @@ class ModuleRow:
     def to_dict(self) -> dict[str, Any]:
         """The row as plain data."""
         output = None if self.output is None else list(self.output)
-        return {"module": self.path, "class": self.class_name, "depth": self.depth, "calls": self.calls, "output": output, **metrics(self.cost)}
+        return {
+            "module": self.path,
+            "class": self.class_name,
+            "depth": self.depth,
+            "calls": self.calls,
+            "output": output,
+            **metrics(self.cost),
+        }
 
 
 def metrics(cost: Cost) -> dict[str, int]:

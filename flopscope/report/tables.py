@@ -97,7 +97,8 @@ def summary(report: Report) -> str:
         f"MACs    {at_least}{total.macs:,}",
         f"FLOPs   {at_least}{total.flops:,}   (2 per MAC, plus all other arithmetic)",
         f"params  {total.params:,}   ({trainable:,} trainable; buffers {buffers:,})",
-        f"access  {at_least}{total.access:,} elements, {si(total.access_bytes, 'B')} ({si(total.bytes_read, 'B')} read, {si(total.bytes_written, 'B')} written)",
+        f"access  {at_least}{total.access:,} elements, {si(total.access_bytes, 'B')} "
+        f"({si(total.bytes_read, 'B')} read, {si(total.bytes_written, 'B')} written)",
         f"inputs  {', '.join(str(value.type) for value in report.graph.inputs) or 'none'}",
     ]
     if report.uncounted:

@@ -38,7 +38,9 @@ FLOPS_PER_ELEMENT = {
 _GELU_TANH_FLOPS = 9  # 0.5 * x * (1 + tanh(c * (x + a * x^3))): x^3 is two products
 
 
-@rule(*FLOPS_PER_ELEMENT, flops="per element, as listed in FLOPS_PER_ELEMENT", source="the formulas in the PyTorch documentation of torch.nn")
+@rule(
+    *FLOPS_PER_ELEMENT, flops="per element, as listed in FLOPS_PER_ELEMENT", source="the formulas in the PyTorch documentation of torch.nn"
+)
 def activation(op: Signature) -> Cost:
     """``x = activation(x)``."""
     per_element = _GELU_TANH_FLOPS if op.kind == "gelu" and op.get("approximate") == "tanh" else FLOPS_PER_ELEMENT[op.kind]

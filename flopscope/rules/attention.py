@@ -39,7 +39,9 @@ def _self_attention(rows: int, batch: int, heads: int, length: int, keys: int, w
     return macs, 4 * rows * width + scores * (1 + SOFTMAX_FLOPS)
 
 
-@rule("multi_head_attention", flops="2 per MAC, 1 per element of each bias; per score 1 for the scale and 5 for the softmax", source=_SOURCE)
+@rule(
+    "multi_head_attention", flops="2 per MAC, 1 per element of each bias; per score 1 for the scale and 5 for the softmax", source=_SOURCE
+)
 def multi_head_attention(op: Signature) -> Cost:
     """The fast path of ``nn.MultiheadAttention``: ``[b, l, d] = mha([b, l, d], [b, s, d], [b, s, d])`` with all four projections."""
     query, key = op["query"], op["key"]

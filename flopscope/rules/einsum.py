@@ -54,7 +54,9 @@ def parse(text: str, shapes: Sequence[Sequence[int]]) -> Equation:
     for labels, shape in zip(operands, shapes, strict=True):
         for label, size in zip(labels, shape, strict=True):
             known = sizes.get(label, 1)
-            expect(bool(known == 1 or size == 1 or known == size), f"the equation {text!r}, where {label!r} has the sizes {known} and {size}")
+            expect(
+                bool(known == 1 or size == 1 or known == size), f"the equation {text!r}, where {label!r} has the sizes {known} and {size}"
+            )
             sizes[label] = size if known == 1 else known
     broadcast = tuple(sorted((label for label in sizes if label.startswith(".")), key=lambda label: -int(label[1:])))
     if arrow:

@@ -10,23 +10,156 @@ from flopscope.cost import Cost
 from flopscope.graph import Signature
 from flopscope.rules.registry import count, rule
 
-_ONE = """
-    add sub subtract rsub mul multiply div divide true_divide floor_divide remainder fmod pow float_power square
-    maximum minimum fmax fmin clamp_min clamp_max
-    neg negative positive abs absolute sign sgn signbit reciprocal sqrt exp exp2 expm1 log log2 log10 log1p
-    sin cos tan asin arcsin acos arccos atan arctan atan2 arctan2 sinh cosh asinh arcsinh acosh arccosh atanh arctanh
-    erf erfc erfinv special_erfinv lgamma digamma polygamma special_gammaln mvlgamma i0 special_i0 special_i0e special_i1 special_i1e
-    special_bessel_j0 special_bessel_j1 special_digamma igamma igammac special_ndtri special_zeta sinc
-    ceil floor round trunc fix frac rad2deg deg2rad
-    eq ne lt le gt ge not_equal less less_equal greater greater_equal isclose
-    logical_and logical_or logical_xor logical_not bitwise_and bitwise_or bitwise_xor bitwise_not __and__ __or__ __xor__
-    bitwise_left_shift bitwise_right_shift __lshift__ __rshift__ gcd lcm hypot copysign nextafter ldexp heaviside
-    isnan isinf isfinite isposinf isneginf isreal angle conj_physical
-    bernoulli uniform normal exponential geometric cauchy log_normal random rand randn randint rand_like randn_like randint_like
-    arange linspace logspace
-""".split()
+_ONE = [
+    "add",
+    "sub",
+    "subtract",
+    "rsub",
+    "mul",
+    "multiply",
+    "div",
+    "divide",
+    "true_divide",
+    "floor_divide",
+    "remainder",
+    "fmod",
+    "pow",
+    "float_power",
+    "square",
+    "maximum",
+    "minimum",
+    "fmax",
+    "fmin",
+    "clamp_min",
+    "clamp_max",
+    "neg",
+    "negative",
+    "positive",
+    "abs",
+    "absolute",
+    "sign",
+    "sgn",
+    "signbit",
+    "reciprocal",
+    "sqrt",
+    "exp",
+    "exp2",
+    "expm1",
+    "log",
+    "log2",
+    "log10",
+    "log1p",
+    "sin",
+    "cos",
+    "tan",
+    "asin",
+    "arcsin",
+    "acos",
+    "arccos",
+    "atan",
+    "arctan",
+    "atan2",
+    "arctan2",
+    "sinh",
+    "cosh",
+    "asinh",
+    "arcsinh",
+    "acosh",
+    "arccosh",
+    "atanh",
+    "arctanh",
+    "erf",
+    "erfc",
+    "erfinv",
+    "special_erfinv",
+    "lgamma",
+    "digamma",
+    "polygamma",
+    "special_gammaln",
+    "mvlgamma",
+    "i0",
+    "special_i0",
+    "special_i0e",
+    "special_i1",
+    "special_i1e",
+    "special_bessel_j0",
+    "special_bessel_j1",
+    "special_digamma",
+    "igamma",
+    "igammac",
+    "special_ndtri",
+    "special_zeta",
+    "sinc",
+    "ceil",
+    "floor",
+    "round",
+    "trunc",
+    "fix",
+    "frac",
+    "rad2deg",
+    "deg2rad",
+    "eq",
+    "ne",
+    "lt",
+    "le",
+    "gt",
+    "ge",
+    "not_equal",
+    "less",
+    "less_equal",
+    "greater",
+    "greater_equal",
+    "isclose",
+    "logical_and",
+    "logical_or",
+    "logical_xor",
+    "logical_not",
+    "bitwise_and",
+    "bitwise_or",
+    "bitwise_xor",
+    "bitwise_not",
+    "__and__",
+    "__or__",
+    "__xor__",
+    "bitwise_left_shift",
+    "bitwise_right_shift",
+    "__lshift__",
+    "__rshift__",
+    "gcd",
+    "lcm",
+    "hypot",
+    "copysign",
+    "nextafter",
+    "ldexp",
+    "heaviside",
+    "isnan",
+    "isinf",
+    "isfinite",
+    "isposinf",
+    "isneginf",
+    "isreal",
+    "angle",
+    "conj_physical",
+    "bernoulli",
+    "uniform",
+    "normal",
+    "exponential",
+    "geometric",
+    "cauchy",
+    "log_normal",
+    "random",
+    "rand",
+    "randn",
+    "randint",
+    "rand_like",
+    "randn_like",
+    "randint_like",
+    "arange",
+    "linspace",
+    "logspace",
+]
 
-_TWO = "rsqrt clamp clip nan_to_num logit xlogy special_xlogy".split()
+_TWO = ["rsqrt", "clamp", "clip", "nan_to_num", "logit", "xlogy", "special_xlogy"]
 
 FLOPS_PER_ELEMENT = (
     dict.fromkeys(_ONE, 1)
@@ -42,7 +175,9 @@ FLOPS_PER_ELEMENT = (
 )
 
 
-@rule(*FLOPS_PER_ELEMENT, flops="per output element, as listed in FLOPS_PER_ELEMENT (mostly 1)", source="one operation or function call each")
+@rule(
+    *FLOPS_PER_ELEMENT, flops="per output element, as listed in FLOPS_PER_ELEMENT (mostly 1)", source="one operation or function call each"
+)
 def elementwise(op: Signature) -> Cost:
     """``z = f(x, y, ...)`` with broadcasting; `add` and `sub` with a scale other than one count the product too."""
     scaled = op.kind in ("add", "sub", "rsub") and op.get("alpha", 1) != 1

@@ -6,8 +6,23 @@ from flopscope.cost import Cost
 from flopscope.graph import Signature
 from flopscope.rules.registry import count, prod, rule
 
-_COMPLEX = "fft_fft fft_ifft fft_fft2 fft_ifft2 fft_fftn fft_ifftn _fft_c2c".split()
-_REAL = "fft_rfft fft_irfft fft_rfft2 fft_irfft2 fft_rfftn fft_irfftn fft_hfft fft_ihfft fft_hfft2 fft_ihfft2 fft_hfftn fft_ihfftn _fft_r2c _fft_c2r".split()
+_COMPLEX = ["fft_fft", "fft_ifft", "fft_fft2", "fft_ifft2", "fft_fftn", "fft_ifftn", "_fft_c2c"]
+_REAL = [
+    "fft_rfft",
+    "fft_irfft",
+    "fft_rfft2",
+    "fft_irfft2",
+    "fft_rfftn",
+    "fft_irfftn",
+    "fft_hfft",
+    "fft_ihfft",
+    "fft_hfft2",
+    "fft_ihfft2",
+    "fft_hfftn",
+    "fft_ihfftn",
+    "_fft_r2c",
+    "_fft_c2r",
+]
 
 
 @rule(
@@ -46,7 +61,17 @@ def fftshift(op: Signature) -> Cost:
     return count(op)
 
 
-@rule("fft_fftfreq", "fft_rfftfreq", "hann_window", "hamming_window", "blackman_window", "bartlett_window", "kaiser_window", flops="2 per element", source="definition")
+@rule(
+    "fft_fftfreq",
+    "fft_rfftfreq",
+    "hann_window",
+    "hamming_window",
+    "blackman_window",
+    "bartlett_window",
+    "kaiser_window",
+    flops="2 per element",
+    source="definition",
+)
 def window(op: Signature) -> Cost:
     """``[n] = window(n)``."""
     return count(op, other=2 * op.output.elements)

@@ -92,7 +92,9 @@ def _cheapest_chain(sizes: list[int]) -> int:
     return best[0, factors - 1]
 
 
-@rule("bilinear", flops="2 per MAC, 1 per output element for the bias", source="PyTorch documentation of torch.nn.Bilinear: y = x1' A x2 + b")
+@rule(
+    "bilinear", flops="2 per MAC, 1 per output element for the bias", source="PyTorch documentation of torch.nn.Bilinear: y = x1' A x2 + b"
+)
 def bilinear(op: Signature) -> Cost:
     """``[*, o] = bilinear([*, i], [*, j], [o, i, j], [o]?)``: ``x1' A`` takes ``o*i*j`` products per row, ``(x1' A) x2`` another ``o*j``."""
     _, i, j = op["weight"].shape

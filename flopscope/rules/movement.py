@@ -72,14 +72,31 @@ def _rows(op: Signature, source: TensorType) -> list[tuple[int, TensorType]]:
     return [(op.output.elements, source), *((type.elements, type) for type in others)]
 
 
-@rule("embedding", "index_select", "index", "_unsafe_index", "gather", "take", "take_along_dim", "masked_select", flops=_NO_FLOPS, source=_SOURCE)
+@rule(
+    "embedding",
+    "index_select",
+    "index",
+    "_unsafe_index",
+    "gather",
+    "take",
+    "take_along_dim",
+    "masked_select",
+    flops=_NO_FLOPS,
+    source=_SOURCE,
+)
 def look_up(op: Signature) -> Cost:
     """``out = source[indices]``: reads the elements that it returns, and the indices."""
     source = op["weight"] if op.kind == "embedding" else op.inputs[0]
     return count(op, reads=_rows(op, source))
 
 
-@rule("embedding_bag", "_embedding_bag", "_embedding_bag_forward_only", flops="1 per looked-up element for the sum, 1 per output for a mean", source="PyTorch documentation of torch.nn.EmbeddingBag")
+@rule(
+    "embedding_bag",
+    "_embedding_bag",
+    "_embedding_bag_forward_only",
+    flops="1 per looked-up element for the sum, 1 per output for a mean",
+    source="PyTorch documentation of torch.nn.EmbeddingBag",
+)
 def embedding_bag(op: Signature) -> Cost:
     """``[b, d] = embedding_bag([v, d], [l], offsets)``."""
     weight, indices, out = op["weight"], op["indices"], op.output
@@ -90,7 +107,18 @@ def embedding_bag(op: Signature) -> Cost:
     return count(op, other=looked_up + weighted + average, reads=reads, writes=[(out.elements, out)])
 
 
-@rule("index_put", "_index_put_impl", "scatter", "index_copy", "masked_scatter", "index_fill", "put", "_unsafe_index_put", flops=_NO_FLOPS, source=_SOURCE)
+@rule(
+    "index_put",
+    "_index_put_impl",
+    "scatter",
+    "index_copy",
+    "masked_scatter",
+    "index_fill",
+    "put",
+    "_unsafe_index_put",
+    flops=_NO_FLOPS,
+    source=_SOURCE,
+)
 def put(op: Signature) -> Cost:
     """``source[indices] = values``: in place only the values move; out of place the source is copied first."""
     return _put(op, 0)

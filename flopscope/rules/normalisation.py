@@ -30,7 +30,11 @@ def batch_norm(op: Signature) -> Cost:
     return count(op, other=(2 + _affine(op)) * x.elements + statistics, writes=[(x.elements, op.output)])
 
 
-@rule("instance_norm", flops="6 per element, 1 each for weight and bias, 4 per instance", source="Ulyanov et al. 2016, arXiv:1607.08022, eq. 2")
+@rule(
+    "instance_norm",
+    flops="6 per element, 1 each for weight and bias, 4 per instance",
+    source="Ulyanov et al. 2016, arXiv:1607.08022, eq. 2",
+)
 def instance_norm(op: Signature) -> Cost:
     """``[n, c, *] = instance_norm([n, c, *], [c]?, [c]?)``; with running statistics instead of its own, as a batch norm."""
     x = op["input"]
@@ -60,7 +64,11 @@ def group_norm(op: Signature) -> Cost:
     return count(op, other=layer_norm_flops(x.elements, groups, _affine(op)), writes=[(x.elements, op.output)])
 
 
-@rule("rms_norm", flops="3 per element (square, add, multiply), 1 for the weight, 3 per row", source="Zhang & Sennrich 2019, arXiv:1910.07467, eq. 4")
+@rule(
+    "rms_norm",
+    flops="3 per element (square, add, multiply), 1 for the weight, 3 per row",
+    source="Zhang & Sennrich 2019, arXiv:1910.07467, eq. 4",
+)
 def rms_norm(op: Signature) -> Cost:
     """``[*, d] = rms_norm([*, d], [d]?)``."""
     x = op["input"]
@@ -68,7 +76,11 @@ def rms_norm(op: Signature) -> Cost:
     return count(op, other=(3 + _affine(op)) * x.elements + 3 * rows, writes=[(x.elements, op.output)])
 
 
-@rule("_weight_norm", flops="4 per weight (square, add, and two for the scale), 2 per row", source="Salimans & Kingma 2016, arXiv:1602.07868, eq. 2")
+@rule(
+    "_weight_norm",
+    flops="4 per weight (square, add, and two for the scale), 2 per row",
+    source="Salimans & Kingma 2016, arXiv:1602.07868, eq. 2",
+)
 def weight_norm(op: Signature) -> Cost:
     """``[o, *] = g * v / |v|`` with ``v: [o, *]`` and ``g: [o, 1, ..]``."""
     return count(op, other=4 * op["v"].elements + 2 * op["g"].elements, writes=[(op["v"].elements, op.output)])

@@ -48,13 +48,21 @@ def _adaptive_reads(op: Signature) -> int:
     return prod(x.shape[:first]) * prod(lengths)
 
 
-@rule("adaptive_avg_pool", flops="1 per element of all windows: additions and a division per window", source="PyTorch documentation of AdaptiveAvgPool2d")
+@rule(
+    "adaptive_avg_pool",
+    flops="1 per element of all windows: additions and a division per window",
+    source="PyTorch documentation of AdaptiveAvgPool2d",
+)
 def adaptive_avg_pool(op: Signature) -> Cost:
     """``[n, c, *s'] = adaptive_avg_pool([n, c, *s], s')``."""
     return count(op, other=_adaptive_reads(op))
 
 
-@rule("adaptive_max_pool", flops="1 comparison per element of all windows but the first of each", source="PyTorch documentation of AdaptiveMaxPool2d")
+@rule(
+    "adaptive_max_pool",
+    flops="1 comparison per element of all windows but the first of each",
+    source="PyTorch documentation of AdaptiveMaxPool2d",
+)
 def adaptive_max_pool(op: Signature) -> Cost:
     """``[n, c, *s'] = adaptive_max_pool([n, c, *s], s')``."""
     return count(op, other=_adaptive_reads(op) - op.output.elements)

@@ -38,13 +38,21 @@ def _layers(op: Signature, gates: int, per_unit: int) -> Cost:
     return count(op, macs=macs, other=other)
 
 
-@rule("lstm", flops="2 per MAC, 1 per bias; per unit and token 26: 3 sigmoids, 2 tanh, additions and products", source="PyTorch documentation of torch.nn.LSTM")
+@rule(
+    "lstm",
+    flops="2 per MAC, 1 per bias; per unit and token 26: 3 sigmoids, 2 tanh, additions and products",
+    source="PyTorch documentation of torch.nn.LSTM",
+)
 def lstm(op: Signature) -> Cost:
     """``[t, n, d*h] = lstm([t, n, i], (h0, c0), params)``, padded or packed, any layers, directions and projection."""
     return _layers(op, 4, _LSTM)
 
 
-@rule("gru", flops="2 per MAC, 1 per bias; per unit and token 17: 2 sigmoids, tanh, additions and products", source="PyTorch documentation of torch.nn.GRU")
+@rule(
+    "gru",
+    flops="2 per MAC, 1 per bias; per unit and token 17: 2 sigmoids, tanh, additions and products",
+    source="PyTorch documentation of torch.nn.GRU",
+)
 def gru(op: Signature) -> Cost:
     """``[t, n, d*h] = gru([t, n, i], h0, params)``, padded or packed, any layers and directions."""
     return _layers(op, 3, _GRU)

@@ -31,13 +31,27 @@ def mean(op: Signature) -> Cost:
     return count(op, other=op.inputs[0].elements + op.output.elements)
 
 
-@rule("var", "std", "var_mean", "std_mean", flops="4 per input element (two passes), 2 per output element, 1 for a root", source="two-pass algorithm")
+@rule(
+    "var",
+    "std",
+    "var_mean",
+    "std_mean",
+    flops="4 per input element (two passes), 2 per output element, 1 for a root",
+    source="two-pass algorithm",
+)
 def variance(op: Signature) -> Cost:
     """``[*] = var([*, d], dim)``."""
     return count(op, other=4 * op.inputs[0].elements + (2 + op.kind.startswith("std")) * op.output.elements)
 
 
-@rule("norm", "linalg_vector_norm", "linalg_norm", "frobenius_norm", flops="2 per input element, 1 per output element", source="definition of a p-norm")
+@rule(
+    "norm",
+    "linalg_vector_norm",
+    "linalg_norm",
+    "frobenius_norm",
+    flops="2 per input element, 1 per output element",
+    source="definition of a p-norm",
+)
 def norm(op: Signature) -> Cost:
     """``[*] = |[*, d]|``."""
     return count(op, other=2 * op.inputs[0].elements + op.output.elements)
@@ -61,7 +75,13 @@ def logcumsumexp(op: Signature) -> Cost:
     return count(op, other=6 * op.inputs[0].elements)
 
 
-@rule("cdist", "_cdist_forward", "_euclidean_dist", flops="3 per pair and coordinate (subtract, power, add), 1 per pair for the root", source="definition")
+@rule(
+    "cdist",
+    "_cdist_forward",
+    "_euclidean_dist",
+    flops="3 per pair and coordinate (subtract, power, add), 1 per pair for the root",
+    source="definition",
+)
 def cdist(op: Signature) -> Cost:
     """``[*, n, m] = cdist([*, n, d], [*, m, d])``."""
     x1, x2 = op.inputs[0], op.inputs[1]

@@ -14,19 +14,27 @@ def _dims(op: Signature) -> int:
     return len(op.output.shape) - 2
 
 
-@rule("upsample_nearest", flops="none: every output is a copy of an input", source="PyTorch documentation of torch.nn.functional.interpolate")
+@rule(
+    "upsample_nearest", flops="none: every output is a copy of an input", source="PyTorch documentation of torch.nn.functional.interpolate"
+)
 def upsample_nearest(op: Signature) -> Cost:
     """``[n, c, *s'] = upsample_nearest([n, c, *s])``."""
     return count(op)
 
 
-@rule("upsample_linear", flops="3 per linear interpolation, 2^d - 1 of them per output element in d dimensions", source="definition of multilinear interpolation")
+@rule(
+    "upsample_linear",
+    flops="3 per linear interpolation, 2^d - 1 of them per output element in d dimensions",
+    source="definition of multilinear interpolation",
+)
 def upsample_linear(op: Signature) -> Cost:
     """``[n, c, *s'] = upsample_linear([n, c, *s])``."""
     return count(op, other=_LERP * (2 ** _dims(op) - 1) * op.output.elements)
 
 
-@rule("upsample_cubic", flops="7 per cubic interpolation, 5 of them per output element", source="Keys 1981, cubic convolution interpolation")
+@rule(
+    "upsample_cubic", flops="7 per cubic interpolation, 5 of them per output element", source="Keys 1981, cubic convolution interpolation"
+)
 def upsample_cubic(op: Signature) -> Cost:
     """``[n, c, h', w'] = upsample_bicubic([n, c, h, w])``."""
     return count(op, other=5 * _CUBIC * op.output.elements)
@@ -69,7 +77,11 @@ def affine_grid(op: Signature) -> Cost:
     return count(op, macs=op.output.elements * op["theta"].shape[-1])
 
 
-@rule("torchvision::roi_align", flops="8 per bilinear sample, samples per bin = sampling_ratio^2 (4 where it is adaptive), 1 per output", source="He et al. 2017, arXiv:1703.06870, section 3")
+@rule(
+    "torchvision::roi_align",
+    flops="8 per bilinear sample, samples per bin = sampling_ratio^2 (4 where it is adaptive), 1 per output",
+    source="He et al. 2017, arXiv:1703.06870, section 3",
+)
 def roi_align(op: Signature) -> Cost:
     """``[k, c, ph, pw] = roi_align([n, c, h, w], [k, 5])``."""
     ratio = op.get("sampling_ratio", -1)
@@ -77,7 +89,11 @@ def roi_align(op: Signature) -> Cost:
     return count(op, other=(8 * samples + 1) * op.output.elements)
 
 
-@rule("torchvision::nms", flops="per pair of boxes 12: intersection (4 max/min, 2 subtractions, 2 clamps, 1 product), union (2) and division", source="definition; every pair is compared")
+@rule(
+    "torchvision::nms",
+    flops="per pair of boxes 12: intersection (4 max/min, 2 subtractions, 2 clamps, 1 product), union (2) and division",
+    source="definition; every pair is compared",
+)
 def nms(op: Signature) -> Cost:
     """``[m] = nms([k, 4], [k], threshold)``: an upper bound, all k (k - 1) / 2 pairs."""
     boxes = op.inputs[0].shape[0]

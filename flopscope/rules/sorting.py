@@ -19,7 +19,17 @@ def _length(op: Signature) -> int:
     return shape[op.get("dim", -1)] if shape else 1
 
 
-@rule("sort", "argsort", "msort", "_unique", "_unique2", "unique_dim", "unique_consecutive", flops="n ceil(log2 n) comparisons per row of n", source=_SOURCE)
+@rule(
+    "sort",
+    "argsort",
+    "msort",
+    "_unique",
+    "_unique2",
+    "unique_dim",
+    "unique_consecutive",
+    flops="n ceil(log2 n) comparisons per row of n",
+    source=_SOURCE,
+)
 def sort(op: Signature) -> Cost:
     """``[*, n] = sort([*, n], dim)``."""
     elements = op.inputs[0].elements
@@ -27,7 +37,16 @@ def sort(op: Signature) -> Cost:
     return count(op, other=elements * _log2(length))
 
 
-@rule("topk", "kthvalue", "median", "nanmedian", "mode", "quantile", flops="n ceil(log2(k + 1)) comparisons per row of n: a heap of k elements", source=_SOURCE)
+@rule(
+    "topk",
+    "kthvalue",
+    "median",
+    "nanmedian",
+    "mode",
+    "quantile",
+    flops="n ceil(log2(k + 1)) comparisons per row of n: a heap of k elements",
+    source=_SOURCE,
+)
 def topk(op: Signature) -> Cost:
     """``[*, k] = topk([*, n], k, dim)``."""
     return count(op, other=op.inputs[0].elements * _log2(op.get("k", 1) + 1))
@@ -40,7 +59,17 @@ def searchsorted(op: Signature) -> Cost:
     return count(op, other=op.output.elements * _log2(boundaries.shape[-1] + 1))
 
 
-@rule("bincount", "histc", "nonzero", "argwhere", "nonzero_numpy", "isin", "multinomial", flops="1 per input element", source="one comparison or addition each")
+@rule(
+    "bincount",
+    "histc",
+    "nonzero",
+    "argwhere",
+    "nonzero_numpy",
+    "isin",
+    "multinomial",
+    flops="1 per input element",
+    source="one comparison or addition each",
+)
 def search(op: Signature) -> Cost:
     """``[m] = nonzero([n])``."""
     return count(op, other=op.inputs[0].elements)

@@ -10,6 +10,7 @@ Run as a module (with ``FLOPSCOPE_DATA`` set) to see how many rows of each sourc
 from __future__ import annotations
 
 import ast
+import functools
 import json
 import os
 import re
@@ -37,9 +38,20 @@ class Build:
 
 @dataclass(frozen=True)
 class Reason:
-    """Why no model of torchvision or timm corresponds to a row."""
+    """Why no model of torchvision or timm corresponds to a row; rows with the same cause share the ``group``."""
 
     text: str
+    group: str
+
+
+@dataclass(frozen=True)
+class Nearest(Reason):
+    """A reason with the library model that comes nearest, and the ``quantity`` in which it differs: "parameters" or "M MACs"."""
+
+    build: Build
+    quantity: str
+    computed: float
+    stated: float
 
 
 @dataclass(frozen=True)
@@ -56,6 +68,7 @@ class Published:
     macs_within: float
 
 
+@functools.cache
 def rows() -> list[dict[str, Any]]:
     """Return all rows of the published costs, or none where ``FLOPSCOPE_DATA`` is not set."""
     folder = os.environ.get("FLOPSCOPE_DATA")
@@ -67,16 +80,17 @@ def rows() -> list[dict[str, Any]]:
 
 def builder_for(row: Mapping[str, Any]) -> Build | Reason:
     """Return the library model of a row, or the reason why there is none; raise LookupError for a row no table knows."""
-    reason = tables.DATASET_REASONS.get(row["dataset"]) or _mismatch(row)
+    text = tables.DATASET_REASONS.get(row["dataset"])
+    reason = _reason(text) if text is not None else _nearest(row)
     if reason is not None:
-        return Reason(reason)
+        return reason
     for rule in tables.RULES:
         match = re.fullmatch(rule.pattern, row["name"])
         if match:
             return _build(rule, match, row)
     for pattern, text in tables.NAME_REASONS:
         if re.fullmatch(pattern, row["name"]):
-            return Reason(text)
+            return _reason(text)
     raise LookupError(f"no entry for the published row {row['name']!r} of {row['source']!r}")
 
 
@@ -98,15 +112,37 @@ def _units(row: Mapping[str, Any], key: str) -> int | None:
     return None if millions is None else round(millions * 10**6)
 
 
-def _mismatch(row: Mapping[str, Any]) -> str | None:
-    classes = tables.NUM_CLASSES.get(row["dataset"])
-    key = row["name"] if classes is None else f"{row['name']} on {row['dataset']}"
+def key_of(row: Mapping[str, Any]) -> str:
+    """Return the name of a row, with its data set where that makes it another network than on ImageNet."""
+    return f"{row['name']} on {row['dataset']}" if row["dataset"] in tables.NUM_CLASSES else str(row["name"])
+
+
+def _reason(text: str) -> Reason:
+    return Reason(text, text)
+
+
+def _nearest(row: Mapping[str, Any]) -> Nearest | None:
+    key = key_of(row)
     for (why, quantity), computed_by_row in tables.MISMATCHES.items():
         if key in computed_by_row:
             model, computed = computed_by_row[key]
             stated = row["params"] if quantity == "parameters" else row["macs_M"]
-            return f"{why}: {model} has {computed:,} {quantity}, published {stated:,}"
+            text = f"{why}: {model} has {computed:,} {quantity}, published {stated:,}"
+            return Nearest(text, why, _named_build(model, row, quantity), quantity, computed, stated)
     return None
+
+
+def _named_build(model: str, row: Mapping[str, Any], quantity: str) -> Build:
+    """Read a model written as ``timm resnet50d(layers=(1, 1, 1, 1)) at 256``; without ``at``, its input is the row's."""
+    match = re.fullmatch(r"(\w+) (\w+)(?:\((.*)\))?(?: at (\d+))?", model)
+    if match is None:
+        raise ValueError(f"expected a model such as 'timm resnet50d(layers=(1, 1, 1, 1)) at 256', but found {model!r}")
+    library, name, arguments, side = match.groups()
+    call = ast.parse(f"f({arguments or ''})", mode="eval").body
+    kwargs = {word.arg: ast.literal_eval(word.value) for word in call.keywords if word.arg} if isinstance(call, ast.Call) else {}
+    shape = (1, 3, int(side), int(side)) if side else _input_shape(row)
+    counting = "pytorchcv" if quantity != "parameters" and row["name"].startswith("imgclsmob:") else "contraction"
+    return Build(library, name, kwargs, shape, counting)
 
 
 def _build(rule: tables.Rule, match: re.Match[str], row: Mapping[str, Any]) -> Build:

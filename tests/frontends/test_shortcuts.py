@@ -134,6 +134,15 @@ def agree_if_valid(func: Any, *args: Any) -> None:
 
 
 def test_every_shortcut_is_tried() -> None:
-    tried = {*UNARY, *BINARY, aten.cat.default, aten.mean.dim, aten.layer_norm.default, aten.linear.default, aten.softmax.int, aten.roll.default}
+    tried = {
+        *UNARY,
+        *BINARY,
+        aten.cat.default,
+        aten.mean.dim,
+        aten.layer_norm.default,
+        aten.linear.default,
+        aten.softmax.int,
+        aten.roll.default,
+    }
     tried |= {aten.batch_norm.default, aten.group_norm.default, aten.adaptive_avg_pool2d.default, aten.sub_.Tensor, aten.div_.Tensor}
     assert set(_shortcuts) - tried - set(CONVS.values()) <= {aten.instance_norm.default}

@@ -28,7 +28,9 @@ def state_of_the_world(model: nn.Module) -> dict[str, Any]:
         "weights": {name: (id(tensor), tensor._version, tensor.clone()) for name, tensor in model.state_dict(keep_vars=True).items()},
         "attributes": [(path, sorted(vars(m)), [id(v) for v in vars(m).values()]) for path, m in model.named_modules()],
         "training": [m.training for m in model.modules()],
-        "global hooks": [len(table) for name, table in sorted(vars(module_internals).items()) if name.startswith("_global") and hasattr(table, "__len__")],
+        "global hooks": [
+            len(table) for name, table in sorted(vars(module_internals).items()) if name.startswith("_global") and hasattr(table, "__len__")
+        ],
         "grad mode": (torch.is_grad_enabled(), torch.is_inference_mode_enabled()),
         "random": (torch.get_rng_state(), random.getstate()),
         "collector": gc.isenabled(),
@@ -159,7 +161,9 @@ def test_a_mask_of_the_user_selects_by_its_values() -> None:
 
 def test_large_masks_are_not_computed() -> None:
     """A causal mask over 200,000 tokens has 40 billion elements."""
-    report = flopscope.analyze(lambda ids: torch.arange(ids.shape[1])[None] <= torch.arange(ids.shape[1])[:, None], "1x200000:int64", execute="never")
+    report = flopscope.analyze(
+        lambda ids: torch.arange(ids.shape[1])[None] <= torch.arange(ids.shape[1])[:, None], "1x200000:int64", execute="never"
+    )
     assert report.ops[-1].outputs == ((200000, 200000),)
 
 
@@ -203,7 +207,9 @@ def test_a_model_cannot_swallow_the_need_for_data() -> None:
 @pytest.mark.parametrize("make", [small_network, lambda: nn.LSTM(4, 5), lambda: nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)])
 def test_a_real_run_and_shapes_alone_agree(make: Callable[[], nn.Module]) -> None:
     model = make()
-    x = {"Sequential": torch.rand(2, 3, 8, 8), "LSTM": torch.rand(3, 2, 4), "TransformerEncoderLayer": torch.rand(2, 5, 8)}[type(model).__name__]
+    x = {"Sequential": torch.rand(2, 3, 8, 8), "LSTM": torch.rand(3, 2, 4), "TransformerEncoderLayer": torch.rand(2, 5, 8)}[
+        type(model).__name__
+    ]
     for training in (True, False):
         model.train(training)
         shapes, real = flopscope.analyze(model, x, execute="never"), flopscope.analyze(model, x, execute="always")
@@ -413,7 +419,9 @@ def test_lazy_modules_are_refused_with_advice() -> None:
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 def test_every_result_has_the_shape_dtype_and_strides_of_the_real_run(layout: torch.memory_format) -> None:
-    model = nn.Sequential(nn.Conv2d(4, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.MaxPool2d(2), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(32, 3))
+    model = nn.Sequential(
+        nn.Conv2d(4, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.MaxPool2d(2), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(32, 3)
+    )
     model = model.eval().to(memory_format=layout)
     x = torch.rand(2, 4, 9, 9).to(memory_format=layout)
     shapes, real = flopscope.analyze(model, x, execute="never").graph, flopscope.analyze(model, x, execute="always").graph

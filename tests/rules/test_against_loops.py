@@ -62,10 +62,18 @@ def test_convolution(case: dict[str, Any]) -> None:
 @settings(max_examples=40, deadline=None)
 def test_transposed_convolution(case: dict[str, Any]) -> None:
     model = TRANSPOSED[case["dims"]](
-        case["channels"], case["out_channels"], case["kernel"], case["stride"], groups=case["groups"], bias=case["bias"], dilation=case["dilation"]
+        case["channels"],
+        case["out_channels"],
+        case["kernel"],
+        case["stride"],
+        groups=case["groups"],
+        bias=case["bias"],
+        dilation=case["dilation"],
     )
     x = torch.empty(case["batch"], case["channels"], *case["sizes"])
-    expected = oracles.conv_transpose_macs(case["batch"], case["channels"], case["out_channels"], case["sizes"], case["kernel"], case["groups"])
+    expected = oracles.conv_transpose_macs(
+        case["batch"], case["channels"], case["out_channels"], case["sizes"], case["kernel"], case["groups"]
+    )
     assert flopscope.analyze(model, x).total.macs == expected
 
 
@@ -111,12 +119,23 @@ def test_every_product_of_the_same_matrices_counts_the_same(b: int, n: int, m: i
     assert flopscope.analyze(lambda x, y: torch.einsum("bnm,bmp->bnp", x, y), x, y).total.macs == expected
     assert flopscope.analyze(torch.addbmm, c[0], x, y).total.macs == expected
     assert flopscope.analyze(lambda x, y: torch.stack([torch.mm(i, j) for i, j in zip(x, y, strict=True)]), x, y).total.macs == expected
-    assert flopscope.analyze(lambda x, y: torch.stack([torch.addmm(c[0], i, j) for i, j in zip(x, y, strict=True)]), x, y).total.macs == expected
+    assert (
+        flopscope.analyze(lambda x, y: torch.stack([torch.addmm(c[0], i, j) for i, j in zip(x, y, strict=True)]), x, y).total.macs
+        == expected
+    )
 
 
 @pytest.mark.parametrize(
     ("equation", "output"),
-    [("ij,jk->ik", "ik"), ("bij,bjk->bik", "bik"), ("bi,bi->b", "b"), ("i,j->ij", "ij"), ("abcd,abed->abce", "abce"), ("ab,abc->c", "c"), ("ij,ij->", "")],
+    [
+        ("ij,jk->ik", "ik"),
+        ("bij,bjk->bik", "bik"),
+        ("bi,bi->b", "b"),
+        ("i,j->ij", "ij"),
+        ("abcd,abed->abce", "abce"),
+        ("ab,abc->c", "c"),
+        ("ij,ij->", ""),
+    ],
 )
 def test_einsum(equation: str, output: str) -> None:
     known = {"a": 2, "b": 3, "c": 4, "d": 5, "e": 6, "i": 2, "j": 3, "k": 4}

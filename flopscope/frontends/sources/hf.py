@@ -16,7 +16,9 @@ def _transformers() -> Any:
     try:
         import transformers
     except ImportError as error:
-        raise MissingPackageError("models of transformers need the package transformers, which is not installed: pip install 'flopscope[hf]'") from error
+        raise MissingPackageError(
+            "models of transformers need the package transformers, which is not installed: pip install 'flopscope[hf]'"
+        ) from error
     return transformers
 
 

@@ -22,7 +22,7 @@ def inputs_for(model: Any, config: Any) -> tuple[dict[str, Any], str]:
     main = model.main_input_name
     names = inspect.signature(model.forward).parameters
     if main in ("pixel_values", "pixel_values_videos"):
-        inputs = {main: _images(model, config, main)}
+        inputs = {main: _images(config, main)}
     elif main == "input_features":
         bins = _field(config, "num_mel_bins", "feature_size", "input_feat_per_channel", default=80)
         frames = 2 * _field(config, "max_source_positions", default=1500) if config.model_type == "whisper" else 1024
@@ -37,7 +37,7 @@ def inputs_for(model: Any, config: Any) -> tuple[dict[str, Any], str]:
     if getattr(config, "is_encoder_decoder", False) and "decoder_input_ids" in names:
         inputs["decoder_input_ids"] = _ids(config)
     if _has_image_and_text(config) and main == "input_ids" and "pixel_values" in names and type(model).__name__.endswith("Model"):
-        inputs["pixel_values"] = _images(model, config, "pixel_values")
+        inputs["pixel_values"] = _images(config, "pixel_values")
     text = ", ".join(f"{name} {'x'.join(map(str, value.shape))}" for name, value in inputs.items())
     return inputs, f"inputs: {text} (change with --input NAME=SHAPE)"
 
@@ -51,7 +51,7 @@ def _ids(config: Any) -> torch.Tensor:
     return torch.full((1, min(TOKENS, limit)), value, dtype=torch.int64)
 
 
-def _images(model: Any, config: Any, name: str) -> torch.Tensor:
+def _images(config: Any, name: str) -> torch.Tensor:
     vision = getattr(config, "vision_config", config)
     channels = _field(vision, "num_channels", "in_channels", "in_chans", default=3)
     size = _field(vision, "image_size", "img_size", default=224)

@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from flopscope.errors import FlopscopeError, InputError, SpecError
 from flopscope.frontends.torch.building import building
@@ -16,7 +16,17 @@ from flopscope.frontends.torch.inputs import tensor_from_text
 if TYPE_CHECKING:
     from torch import nn
 
+    from flopscope.graph import Graph
+
 Built = TypeVar("Built")
+
+
+class _HasGraph(Protocol):
+    @property
+    def graph(self) -> Graph: ...
+
+
+Noted = TypeVar("Noted", bound=_HasGraph)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +47,9 @@ class Loaded:
         """
         if not inputs:
             if not self.args and not self.kwargs and _required(self.model):
-                raise InputError(f"{self.name} needs inputs ({', '.join(_required(self.model))}); give their shapes, as in --input 1x3x224x224")
+                raise InputError(
+                    f"{self.name} needs inputs ({', '.join(_required(self.model))}); give their shapes, as in --input 1x3x224x224"
+                )
             return self
         positional, named = [], dict(self.kwargs)
         for text in inputs:
@@ -61,7 +73,7 @@ class Loaded:
             hint = f"; did you mean {close[0]!r}?" if close else "."
             raise InputError(f"{self.name} has no input {name!r}{hint} Its inputs are: {', '.join(names) or 'none'}.")
 
-    def noted(self, report: Any) -> Any:
+    def noted(self, report: Noted) -> Noted:
         """A report with this model's name and notes."""
         report.graph.name = self.name
         report.graph.notes[:0] = self.notes

@@ -52,7 +52,9 @@ def _from_import(name: str, spec: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except Exception as error:
-        missing = isinstance(error, ModuleNotFoundError) and error.name is not None and (name == error.name or name.startswith(error.name + "."))
+        missing = (
+            isinstance(error, ModuleNotFoundError) and error.name is not None and (name == error.name or name.startswith(error.name + "."))
+        )
         if missing:
             raise SpecError(
                 f"{spec!r} names the module {name!r}, which cannot be found. Known sources are torchvision:, timm: and hf:; "

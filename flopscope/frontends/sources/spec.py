@@ -26,7 +26,10 @@ _LOADERS: dict[str, Callable[[str, Mapping[str, Any]], Loaded]] = {
     "timm": timm.load,
     "hf": hf.load,
 }
-_FORMS = "'torchvision:resnet50', 'timm:vit_base_patch16_224', 'hf:llama', 'hf:path/to/config.json', 'package.module:factory' or 'path/to/file.py:factory'"
+_FORMS = (
+    "'torchvision:resnet50', 'timm:vit_base_patch16_224', 'hf:llama', 'hf:path/to/config.json', 'package.module:factory' or "
+    "'path/to/file.py:factory'"
+)
 
 
 def load(spec: str, settings: Mapping[str, Any] | None = None, inputs: Sequence[str] = ()) -> Loaded:

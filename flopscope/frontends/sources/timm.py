@@ -36,7 +36,7 @@ def load(name: str, settings: Mapping[str, Any]) -> Loaded:
         MissingPackageError: timm is not installed.
     """
     timm = _timm()
-    if not timm.is_model(name.split(".")[0]):
+    if not timm.is_model(name.split(".", maxsplit=1)[0]):
         raise no_such_name("timm", name, timm.list_models())
     model = built(lambda: timm.create_model(name, pretrained=False, **settings), f"timm:{name}").eval()
     size = getattr(model, "pretrained_cfg", {}).get("input_size", (3, 224, 224))

@@ -60,7 +60,7 @@ def _inputs(name: str) -> tuple[list[Any], str | None]:
     module = get_model_builder(name).__module__
     size = _crop_size(name)
     if ".detection" in module:
-        height, width = _DETECTION_SIZES.get(name.split("_")[0], (800, 800))
+        height, width = _DETECTION_SIZES.get(name.split("_", maxsplit=1)[0], (800, 800))
         return [[torch.empty(3, height, width, device="meta")]], f"input: one image of {height}x{width}"
     if ".optical_flow" in module:
         image = torch.empty(1, 3, 520, 960, device="meta")
@@ -71,7 +71,9 @@ def _inputs(name: str) -> tuple[list[Any], str | None]:
     if ".segmentation" in module:
         return [torch.empty(1, 3, 520, 520, device="meta")], "input: one image of 520x520"
     if size is None:
-        return [torch.empty(1, 3, _DEFAULT_SIZE, _DEFAULT_SIZE, device="meta")], f"input: its own size is unknown, so 1x3x{_DEFAULT_SIZE}x{_DEFAULT_SIZE}"
+        return [
+            torch.empty(1, 3, _DEFAULT_SIZE, _DEFAULT_SIZE, device="meta")
+        ], f"input: its own size is unknown, so 1x3x{_DEFAULT_SIZE}x{_DEFAULT_SIZE}"
     return [torch.empty(1, 3, *size, device="meta")], None
 
 

@@ -35,9 +35,9 @@ class _Builder(TorchDispatchMode):
         tensors = flat_tensors((*args, *kwargs.values()))
         if not any(tensor.device.type == "meta" for tensor in tensors):
             return func(*args, **kwargs)
-        if schema.mutated_names and not schema.inplace_view and tensors and args and tensors[0] is args[0]:
-            if tensors[0].device.type == "meta":
-                return tensors[0]  # what an initialiser writes into memory that does not exist
+        overwrites = schema.mutated_names and not schema.inplace_view and bool(args) and tensors[0] is args[0]
+        if overwrites and tensors[0].device.type == "meta":
+            return tensors[0]  # what an initialiser writes into memory that does not exist
         return func(*map_tensors(args, _as_meta, _META), **{name: map_tensors(item, _as_meta, _META) for name, item in kwargs.items()})
 
     @staticmethod
@@ -56,8 +56,8 @@ def _as_meta(tensor: Tensor) -> Tensor:
 def building() -> Iterator[None]:
     """Build models that take no memory: inside, `torch.empty` reserves nothing, while small tensors that hold values stay real.
 
-    Parameters become meta tensors, initialisers do nothing, and constructors that compute (rotary frequencies, drop rates, position indices) work as
-    always. The model can be analysed, but not run. Real factories of more than 131,072 elements become meta tensors too.
+    Parameters become meta tensors, initialisers do nothing, and constructors that compute (rotary frequencies, drop rates, position
+    indices) work as always. The model can be analysed, but not run. Real factories of more than 131,072 elements become meta tensors too.
 
     Examples:
         >>> import torch, flopscope

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import Parameter, UninitializedTensorMixin
+from torch.nn.parameter import Parameter, UninitializedTensorMixin  # type: ignore[attr-defined]
 
 from flopscope.errors import TraceError
 from flopscope.frontends.torch.cells import DTYPE_NAMES
@@ -84,8 +84,8 @@ def _list_weights(tensors: Mapping[str, Tensor | None], is_parameter: bool, path
             continue
         if type(tensor) is not Parameter and isinstance(tensor, UninitializedTensorMixin):
             raise TraceError(
-                f"cannot analyse a model whose parameter {prefix + name!r} has no shape yet. Run the model once on a real input, so that its "
-                "lazy modules find their sizes, and analyse it then."
+                f"cannot analyse a model whose parameter {prefix + name!r} has no shape yet. Run the model once on a real input, so that "
+                "its lazy modules find their sizes, and analyse it then."
             )
         found.weights[key] = (prefix + name, path, is_parameter)
         found.facts.append((key, tensor.shape, tensor.dtype, tensor.requires_grad))

@@ -15,7 +15,7 @@ from flopscope.frontends.torch.shortcuts import shortcut
 _MOST_ELEMENTS_ON_CPU = 2**24
 
 
-class NoShapeRule(Exception):
+class NoShapeError(Exception):
     """What an op returns cannot be known from shapes."""
 
 
@@ -25,7 +25,7 @@ def infer(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     Where the op has no meta kernel, it is run once on zeros of the same shapes, if these are small.
 
     Raises:
-        NoShapeRule: the op reads values, or has no kernel that answers without them.
+        NoShapeError: the op reads values, or has no kernel that answers without them.
     """
     short = shortcut(func)
     if short is not None and (answer := short(*args, **kwargs)) is not None:
@@ -50,7 +50,7 @@ def _run_on_zeros(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         nonlocal budget
         budget -= tensor.numel()
         if budget < 0:
-            raise NoShapeRule
+            raise NoShapeError
         return torch.zeros(tensor.shape, dtype=tensor.dtype, device="cpu")
 
     cpu = torch.device("cpu")
@@ -60,7 +60,7 @@ def _run_on_zeros(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         with _NoValues():
             result = func(*zero_args, **zero_kwargs)
     except (NotImplementedError, RuntimeError) as error:
-        raise NoShapeRule from error
+        raise NoShapeError from error
     meta = torch.device("meta")
     return map_tensors(result, meta_like, meta)
 
@@ -70,7 +70,7 @@ class _NoValues(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if reads_values(func):
-            raise NoShapeRule
+            raise NoShapeError
         with self:
             result = func.decompose(*args, **(kwargs or {}))
         return func(*args, **(kwargs or {})) if result is NotImplemented else result

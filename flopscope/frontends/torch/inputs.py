@@ -28,11 +28,15 @@ def tensor_from_text(text: str) -> torch.Tensor:
     """
     match = _SHAPE.fullmatch(text.strip())
     if match is None:
-        raise InputError(f"{text!r} is no shape: expected sizes with an x between them and an optional dtype, as in '1x3x224x224' or '1x128:int64'")
+        raise InputError(
+            f"{text!r} is no shape: expected sizes with an x between them and an optional dtype, as in '1x3x224x224' or '1x128:int64'"
+        )
     name = match["dtype"] or "float32"
     dtype = getattr(torch, _SHORT.get(name, name), None)
     if not isinstance(dtype, torch.dtype):
-        raise InputError(f"{text!r} names the dtype {name!r}, which torch does not have; choose for example float32, float16, bfloat16, int64 or bool")
+        raise InputError(
+            f"{text!r} names the dtype {name!r}, which torch does not have; choose for example float32, float16, bfloat16, int64 or bool"
+        )
     shape = [] if match["shape"] == "()" else [int(size) for size in re.split("[x,]", match["shape"])]
     elements = 1
     for size in shape:

@@ -1,7 +1,7 @@
 """What torch calls an op, and what the rules call it.
 
-An op that is not listed keeps its own name as its kind (``aten::relu`` is ``relu``) and its own argument names. The tables below hold the rest:
-ops that torch has several names for, and arguments that need the name that a rule expects.
+An op that is not listed keeps its own name as its kind (``aten::relu`` is ``relu``) and its own argument names. The tables below hold
+the rest: ops that torch has several names for, and arguments that need the name that a rule expects.
 """
 
 from __future__ import annotations
@@ -155,16 +155,15 @@ OTHERS |= {
 KINDS = CONVOLUTIONS | MATRIX_PRODUCTS | ATTENTIONS | NORMALISATIONS | RECURRENT | OTHERS
 
 
-def normalise(target: str, overload: str, arguments: dict[str, Any]) -> tuple[str, str, dict[str, Any]]:
+def normalise(target: str, arguments: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     """The kind of a torch op and its arguments under the names that the rules use, in unchanged order.
 
     Args:
         target: the qualified name, such as ``"aten::conv2d"``.
-        overload: the name of the overload, such as ``"Tensor"``, or ``""``.
         arguments: all arguments by the names in the op's schema.
 
     Returns:
-        The target, the kind, and the renamed arguments.
+        The kind, and the renamed arguments.
     """
     kind, renames = KINDS.get(target, (None, _SAME))
     if kind is None:
@@ -176,4 +175,4 @@ def normalise(target: str, overload: str, arguments: dict[str, Any]) -> tuple[st
         arguments = {renames.get(name, name): value for name, value in arguments.items()}
     if kind == "conv" and arguments.get("transposed"):
         kind = "conv_transpose"
-    return target, kind, arguments
+    return kind, arguments

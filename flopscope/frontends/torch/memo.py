@@ -11,7 +11,7 @@ from torch import Tensor
 
 from flopscope.frontends.torch.cells import meta_like, type_of
 from flopscope.frontends.torch.kinds import normalise
-from flopscope.frontends.torch.schema import Schema, flat_tensors, mutated_operands, named_arguments, plain
+from flopscope.frontends.torch.schema import Schema, mutated_operands, named_arguments, plain
 from flopscope.graph import Effect, Signature, TensorType
 
 
@@ -70,7 +70,6 @@ def clear_memo() -> None:
 
 
 def entry_of(
-    func: Any,
     schema: Schema,
     args: Sequence[Any],
     kwargs: Mapping[str, Any],
@@ -91,7 +90,7 @@ def entry_of(
     effect: Effect = "inplace" if written else "view" if leaves and None not in sources else "fresh"
     is_single = isinstance(result, Tensor)
     return Entry(
-        signature=describe(func, schema, args, kwargs, types, (*made, *after), effect),
+        signature=describe(schema, args, kwargs, types, (*made, *after), effect),
         templates=tuple(
             None if leaf is None else _template(leaf, None if source is None else operands[source])
             for leaf, source in zip(leaves, sources, strict=True)
@@ -117,7 +116,6 @@ def _template(leaf: Tensor, source: Tensor | None) -> Tensor:
 
 
 def describe(
-    func: Any,
     schema: Schema,
     args: Sequence[Any],
     kwargs: Mapping[str, Any],
@@ -137,8 +135,8 @@ def describe(
 
     # torch passes arguments in the order of the schema, so the types come in that order too.
     arguments = {name: typed(value) for name, value in named_arguments(schema, args, kwargs).items()}
-    target, kind, arguments = normalise(schema.target, str(func._schema.overload_name), arguments)
-    return Signature(target=target, kind=kind, arguments=arguments, outputs=outputs, effect=effect)
+    kind, arguments = normalise(schema.target, arguments)
+    return Signature(target=schema.target, kind=kind, arguments=arguments, outputs=outputs, effect=effect)
 
 
 def shared_memory(tensor: Tensor, operands: Sequence[Tensor]) -> int | None:

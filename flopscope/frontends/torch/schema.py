@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import torch
@@ -38,7 +38,7 @@ class Schema:
     reads_values: bool
 
 
-@lru_cache(maxsize=None)
+@cache
 def schema_of(func: OpOverload) -> Schema:
     """The facts about an overload, found once."""
     schema = func._schema
@@ -56,7 +56,7 @@ def schema_of(func: OpOverload) -> Schema:
 
 
 def reads_values(func: OpOverload) -> bool:
-    """Whether what an op returns cannot be known from shapes alone. (Of indexing, `indexes_by_mask` knows more.)"""
+    """Whether what an op returns cannot be known from shapes alone; of indexing, `indexes_by_mask` knows more."""
     name, overload = str(func._schema.name), str(func._schema.overload_name)
     if (f"{name}.{overload}" if overload else name) in _READS_VALUES_NAMES:
         return True

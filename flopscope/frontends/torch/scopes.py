@@ -19,9 +19,11 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 class ScopeListener(Protocol):
     """What is told about modules that start and end."""
 
-    def enter(self, module: nn.Module, args: Any) -> None: ...
+    def enter(self, module: nn.Module, args: Any) -> None:
+        """A module starts."""
 
-    def leave(self, module: nn.Module, args: Any, output: Any) -> None: ...
+    def leave(self, module: nn.Module, args: Any, output: Any) -> None:
+        """A module ends; ``output`` is ``None`` where it raised."""
 
 
 class _Thread(threading.local):
@@ -74,4 +76,3 @@ def listening(listener: ScopeListener) -> Iterator[None]:
                 for remove in _hooks.removers:
                     remove()
                 _hooks.removers = []
-

@@ -1,7 +1,7 @@
 """Results of common ops whose meta kernels are written in Python and take half a millisecond or more.
 
-Each function returns the same tensor as the meta kernel, for the common cases, or ``None`` for all others; a property test compares the two.
-Only dense inputs in the default memory layout are answered, so that strides need no thought.
+Each function returns the same tensor as the meta kernel, for the common cases, or ``None`` for all others; a property test compares the
+two. Only dense inputs in the default memory layout are answered, so that strides need no thought.
 """
 
 from __future__ import annotations
@@ -52,8 +52,10 @@ def _has_default_strides(tensor: Tensor) -> bool:
 
 
 @_answers(
-    aten.relu.default, aten.sigmoid.default, aten.tanh.default, aten.gelu.default, aten.silu.default, aten.hardtanh.default, aten.hardswish.default,
-    aten.hardsigmoid.default, aten.relu6.default, aten.elu.default, aten.mish.default, aten.exp.default, aten.neg.default, aten.rsqrt.default,
+    aten.relu.default, aten.sigmoid.default, aten.tanh.default, aten.gelu.default, aten.silu.default, aten.hardtanh.default,
+    aten.hardswish.default,
+    aten.hardsigmoid.default, aten.relu6.default, aten.elu.default, aten.mish.default, aten.exp.default, aten.neg.default,
+    aten.rsqrt.default,
     aten.leaky_relu.default, aten.softplus.default, aten.abs.default, aten.sqrt.default, aten.cos.default, aten.sin.default,
 )  # fmt: skip
 def _unary(x: Tensor, *_: Any, **__: Any) -> Tensor | None:
@@ -61,8 +63,8 @@ def _unary(x: Tensor, *_: Any, **__: Any) -> Tensor | None:
 
 
 @_answers(
-    aten.relu_.default, aten.sigmoid_.default, aten.silu_.default, aten.hardtanh_.default, aten.hardswish_.default, aten.hardsigmoid_.default,
-    aten.relu6_.default, aten.leaky_relu_.default, aten.elu_.default, aten.mish_.default, aten.gelu_.default,
+    aten.relu_.default, aten.sigmoid_.default, aten.silu_.default, aten.hardtanh_.default, aten.hardswish_.default,
+    aten.hardsigmoid_.default, aten.relu6_.default, aten.leaky_relu_.default, aten.elu_.default, aten.mish_.default, aten.gelu_.default,
 )  # fmt: skip
 def _unary_in_place(x: Tensor, *_: Any, **__: Any) -> Tensor | None:
     return x if _is_plain(x) else None
@@ -96,7 +98,9 @@ def _conv(
     if x.shape[1] != weight.shape[1] * groups or weight.shape[0] % groups or (bias is not None and bias.shape != weight.shape[:1]):
         return None
     sizes = []
-    for size, kernel, *options in zip(x.shape[2:], weight.shape[2:], *(_per_dim(o, dims) for o in (stride, padding, dilation)), strict=True):
+    for size, kernel, *options in zip(
+        x.shape[2:], weight.shape[2:], *(_per_dim(o, dims) for o in (stride, padding, dilation)), strict=True
+    ):
         step, pad, spread = options
         room = size + 2 * pad - spread * (kernel - 1) - 1
         if room < 0 or step < 1 or pad < 0 or spread < 1:

@@ -36,7 +36,8 @@ def trace(
 ) -> Graph:
     """Trace one call of a model on the shapes of its inputs.
 
-    Nothing is computed on the floating-point data and no weight is read, copied or moved. Integer and boolean inputs, and small tensors that the
+    Nothing is computed on the floating-point data and no weight is read, copied or moved. Integer and boolean inputs, and small tensors
+    that the
     model makes itself, keep their values, so that arithmetic on shapes, positions and masks works. Where the model reads other values,
     the whole call runs once for real on the CPU, and the graph's notes say so.
 
@@ -104,7 +105,7 @@ def _attempt(
         except (FlopscopeError, KeyboardInterrupt):
             raise
         except Exception as error:
-            raise _explained(error, model, tracer, recorder, graph) from error
+            raise _explained(error, tracer, recorder, graph) from error
         else:
             graph.outputs = [tracer.cell_of(leaf).value for leaf in tree_flatten(_as_plain(output))[0] if isinstance(leaf, Tensor)]
         finally:
@@ -156,7 +157,8 @@ def _data_of_weight(tensor: Tensor, is_parameter: bool) -> Tensor:
         if tensor.dim() < 2:
             return torch.ones(tensor.shape, dtype=tensor.dtype)
         spread = max(1, tensor[0].numel()) ** -0.5
-        return (torch.randn(tensor.shape, generator=torch.Generator().manual_seed(0)) * spread).to(tensor.dtype)
+        made: Tensor = torch.randn(tensor.shape, generator=torch.Generator().manual_seed(0)) * spread
+        return made.to(tensor.dtype)
 
 
 def _adopt_inputs(tracer: Tracer, args: Sequence[Any], kwargs: Mapping[str, Any], graph: Graph, execute: bool) -> tuple[Any, Any]:
@@ -188,7 +190,7 @@ def _data_of_input(tensor: Tensor) -> Tensor:
     return torch.rand(tensor.shape, generator=torch.Generator().manual_seed(0)).to(tensor.dtype)
 
 
-def _explained(error: Exception, model: Any, tracer: Tracer, recorder: Recorder, graph: Graph) -> FlopscopeError:
+def _explained(error: Exception, tracer: Tracer, recorder: Recorder, graph: Graph) -> FlopscopeError:
     """The error of a model, with where it happened and on which inputs."""
     inputs = ", ".join(str(value.type) for value in graph.inputs) or "no tensors"
     first_line = (str(error).strip().splitlines() or [""])[0]

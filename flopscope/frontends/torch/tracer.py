@@ -168,8 +168,8 @@ class Tracer(TorchDispatchMode):
             signature = entry.signature
             source = entry.sources[0]
             value = Value(identity, signature.outputs[0], "result", index)
-            tensor = _detach(entry.templates[0])
-            tensor._flopscope_cell = Cell(self, value.type, value, None if source is None else operands[source].root)
+            tensor = _detach(entry.templates[0])  # type: ignore[arg-type]
+            tensor._flopscope_cell = Cell(self, value.type, value, None if source is None else operands[source].root)  # type: ignore[attr-defined]
             self.ops.append(Op(index, signature, tuple([cell.value for cell in operands]), (value,), self.scope))
             return tensor
         if entry.overwrites_first:
@@ -285,7 +285,8 @@ class Tracer(TorchDispatchMode):
         schema = schema_of(func)
         tensors = flat_tensors((*args, *kwargs.values()))
         if schema.reads_values or indexes_by_mask(schema, args):
-            return self._need_data(schema, operands, tensors, symbolic)
+            self._need_data(schema, operands, tensors, symbolic)
+            return None
         twins: dict[int, Tensor] = {}
 
         def twin_of(tensor: Tensor) -> Tensor:
@@ -300,12 +301,14 @@ class Tracer(TorchDispatchMode):
             twin_kwargs["device"] = META
         try:
             result = infer.infer(func, twin_args, twin_kwargs)
-        except infer.NoShapeRule:
-            return self._need_data(schema, operands, tensors, symbolic)
+        except infer.NoShapeError:
+            self._need_data(schema, operands, tensors, symbolic)
+            return None
         if not infer.is_made_of_tensors(result):
-            return self._need_data(schema, operands, tensors, symbolic)
+            self._need_data(schema, operands, tensors, symbolic)
+            return None
         types = [cell.type for cell in operands]
-        entry = entry_of(func, schema, args, kwargs, result, types, tensors, [twin_of(tensor) for tensor in tensors])
+        entry = entry_of(schema, args, kwargs, result, types, tensors, [twin_of(tensor) for tensor in tensors])
         self._entries[key] = entry
         return entry
 
@@ -352,7 +355,7 @@ class Tracer(TorchDispatchMode):
             operands[position].type = type_of(datas[position])
         self._replace(op, [operands[position] for position in dict.fromkeys((*written, *returned))], written=bool(written))
         effect: Effect = "inplace" if written else "view" if sources and None not in sources else "fresh"
-        op.signature = self._signature_of_run(func, schema, args, kwargs, key, op, effect)
+        op.signature = self._signature_of_run(schema, args, kwargs, key, op, effect)
         if not returned:
             return result
         mine = {id(data): tensor for data, tensor in zip(datas, tensors, strict=True)}
@@ -363,12 +366,12 @@ class Tracer(TorchDispatchMode):
         return tensor if adopted is None or adopted.real is None else adopted.real
 
     def _signature_of_run(
-        self, func: Any, schema: Schema, args: Sequence[Any], kwargs: Mapping[str, Any], key: Hashable, op: Op, effect: Effect
+        self, schema: Schema, args: Sequence[Any], kwargs: Mapping[str, Any], key: Hashable, op: Op, effect: Effect
     ) -> Signature:
         outputs = tuple(value.type for value in op.outputs)
         full_key = (key, effect, outputs)
         signature = self._memo.signatures.get(full_key)
         if signature is None:
-            signature = describe(func, schema, args, kwargs, [value.type for value in op.inputs], outputs, effect)
+            signature = describe(schema, args, kwargs, [value.type for value in op.inputs], outputs, effect)
             self._memo.signatures[full_key] = signature
         return signature
