@@ -196,19 +196,22 @@ def time_shell() -> dict[str, Any]:
         "flopscope": [str(script), "analyze", "torchvision:resnet50"],
         "import": [sys.executable, "-c", "import torchvision"],
     }
+    # Compiling every module anew would take most of the time of both and hide the difference.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     seconds: dict[str, list[float]] = {"flopscope": [], "import": []}
     for pair in range(SHELL_PAIRS + 1):
         for name, command in commands.items():
             start = time.perf_counter()
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
             if done.returncode:
                 last = (done.stderr.strip().splitlines() or [""])[-1]
                 why = f"{name} ended with {done.returncode}: {last[:90]}"
                 return {"failure": why, "lost": False if name == "flopscope" else None}
-            if pair:  # the first pair fills the disk cache
+            if pair:  # the first pair fills the caches
                 seconds[name].append(time.perf_counter() - start)
-    middle = {name: median(values) for name, values in seconds.items()}
-    return {**seconds, "ratio": middle["flopscope"] / middle["import"], "medians": middle}
+    # Within a pair the machine was about equally busy, between pairs often not.
+    ratios = [own / bare for own, bare in zip(seconds["flopscope"], seconds["import"], strict=True)]
+    return {"seconds": seconds, "ratio": median(ratios)}
 
 
 @dataclass

@@ -22,12 +22,13 @@ def analyze(model: nn.Module | Callable[..., Any], *args: Any, strict: bool = Fa
 
     Args:
         model: a module, or any function of tensors.
-        *args: the inputs, nested as the model wants them. A tensor stands for its shape and dtype (integers and booleans keep their
-        values). A string
-            such as ``"1x3x224x224"`` or ``"1x128:int64"`` stands for a tensor of that shape, float32 unless it says otherwise.
+        *args: the inputs, nested as the model wants them. A tensor stands for its shape and dtype; integers and booleans keep their
+            values. A string such as ``"1x3x224x224"`` or ``"1x128:int64"`` stands for a tensor of that shape, float32 unless it says
+            otherwise.
         strict: raise if any op is not counted.
         execute: whether the model may be run for real on the CPU where it reads the values of tensors: ``"auto"``, ``"never"`` or
-        ``"always"``. kwargs: named inputs. (A model whose inputs are called ``strict`` or ``execute`` can be wrapped in a function.
+            ``"always"``.
+        **kwargs: named inputs. A model whose inputs are called ``strict`` or ``execute`` can be wrapped in a function.
 
     Raises:
         InputError: the inputs cannot be read or do not fit the model.

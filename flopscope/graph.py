@@ -313,9 +313,8 @@ class Graph:
         """The graph as networkx sees it: a node per op, input, weight and output, an edge wherever values flow.
 
         Op nodes are their indices and carry ``target``, ``kind``, ``scope``, ``shapes`` (of the outputs), ``attributes`` and every
-        annotation
-        (``cost`` where a report made the graph). The other nodes are named ``"%id"``, ``"@name"`` and ``"return"`` and carry ``role`` and
-        ``shapes``. Edges carry the ``values`` that flow, and their ``shapes`` and ``dtypes``, as lists.
+        annotation (``cost`` where a report made the graph). The other nodes are named ``"%id"``, ``"@name"`` and ``"return"`` and carry
+        ``role`` and ``shapes``. Edges carry the ``values`` that flow, and their ``shapes`` and ``dtypes``, as lists.
         """
         import networkx
 

@@ -51,7 +51,8 @@ CONVENTIONS = {
             "fvcore",
             1,
             "fvcore 0.1.5 on a model whose attention is written as matrix products: multiply-accumulates; batch norm 2 per element "
-            "(1 without weights), layer, group and instance norm 5 (4); adaptive average pooling 1 per input; nearest 1 and bilinear 4 per output",
+            "(1 without weights), layer, group and instance norm 5 (4); adaptive average pooling 1 per input; nearest 1 and bilinear 4 per "
+            "output",
             {
                 "batch_norm": _fvcore_batch_norm,
                 "layer_norm": _fvcore_norm,

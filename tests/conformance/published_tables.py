@@ -169,7 +169,8 @@ STEPS: tuple[tuple[str, str, int, int], ...] = (
     ("paper .*", "GhostNet .*", 10**5, 10**6),
     ("arXiv:1905.11946 .*", "EfficientNet-B2 paper", 10**5, 10**8),
     ("arXiv:1905.11946 .*", "EfficientNet-B3 paper", 10**6, 10**8),
-    ("arXiv:1905.11946 .*", "EfficientNet-B6 paper", 10**6, 10**9),
+    ("arXiv:1905.11946 .*", "EfficientNet-B[67] paper", 10**6, 10**9),
+    ("tensorflow/tpu .*", "MnasNet-A1 .*", 10**5, 10**5),
 )
 
 _HIDDEN = "the published hidden classifier layer has 1280 units, the library's 1024"

@@ -19,7 +19,7 @@ def inputs_for(model: Any, config: Any) -> tuple[dict[str, Any], str]:
         model: the built model; its ``main_input_name`` says what it mainly reads.
         config: its config, which knows image sizes and the like.
     """
-    main = model.main_input_name
+    main = model.main_input_name if isinstance(model.main_input_name, str) else model.main_input_name[0]
     names = inspect.signature(model.forward).parameters
     if main in ("pixel_values", "pixel_values_videos"):
         inputs = {main: _images(config, main)}
@@ -36,8 +36,6 @@ def inputs_for(model: Any, config: Any) -> tuple[dict[str, Any], str]:
         inputs["input_ids"] = _ids(config)
     if getattr(config, "is_encoder_decoder", False) and "decoder_input_ids" in names:
         inputs["decoder_input_ids"] = _ids(config)
-    if _has_image_and_text(config) and main == "input_ids" and "pixel_values" in names and type(model).__name__.endswith("Model"):
-        inputs["pixel_values"] = _images(config, "pixel_values")
     text = ", ".join(f"{name} {'x'.join(map(str, value.shape))}" for name, value in inputs.items())
     return inputs, f"inputs: {text} (change with --input NAME=SHAPE)"
 
@@ -46,7 +44,7 @@ def _ids(config: Any) -> torch.Tensor:
     """Token ids that are no padding, so that masks derived from them are full."""
     text_config = config.get_text_config() if hasattr(config, "get_text_config") else config
     padding = getattr(text_config, "pad_token_id", None)
-    limit = _field(config, "max_position_embeddings", "n_positions", default=TOKENS)
+    limit = _field(text_config, "max_position_embeddings", "n_positions", default=TOKENS)
     value = 1 if padding in (None, 0) or not isinstance(padding, int) else 0
     return torch.full((1, min(TOKENS, limit)), value, dtype=torch.int64)
 
@@ -67,13 +65,9 @@ def _is_needed_beside(model: Any, main: str) -> bool:
     return main == "pixel_values" and hasattr(model.config, "text_config") and hasattr(model.config, "vision_config")
 
 
-def _has_image_and_text(config: Any) -> bool:
-    return hasattr(config, "vision_config") and hasattr(config, "text_config")
-
-
 def _field(config: Any, *names: str, default: Any) -> Any:
     for name in names:
         value = getattr(config, name, None)
-        if value is not None:
+        if value is not None and value != -1:  # -1: without a limit
             return value
     return default

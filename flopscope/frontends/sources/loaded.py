@@ -101,7 +101,7 @@ def built(make: Callable[[], Built], what: str) -> Built:
     Raises:
         SpecError: it cannot be built.
     """
-    with _explained(what):
+    with explained(what):
         try:
             with building():
                 return make()
@@ -112,7 +112,12 @@ def built(make: Callable[[], Built], what: str) -> Built:
 
 
 @contextmanager
-def _explained(what: str) -> Iterator[None]:
+def explained(what: str) -> Iterator[None]:
+    """Turn whatever a builder raises into one message.
+
+    Raises:
+        SpecError: the builder raised.
+    """
     try:
         yield
     except FlopscopeError:

@@ -19,7 +19,7 @@ from typing import Any
 
 from flopscope.errors import SpecError
 from flopscope.frontends.sources import hf, python, timm, torchvision
-from flopscope.frontends.sources.loaded import Loaded
+from flopscope.frontends.sources.loaded import Loaded, explained
 
 _LOADERS: dict[str, Callable[[str, Mapping[str, Any]], Loaded]] = {
     "torchvision": torchvision.load,
@@ -49,5 +49,6 @@ def load(spec: str, settings: Mapping[str, Any] | None = None, inputs: Sequence[
     if not colon or not name or not source:
         raise SpecError(f"{spec!r} is no SPEC: expected for example {_FORMS}")
     loader = _LOADERS.get(source)
-    loaded = python.load(spec, dict(settings or {})) if loader is None else loader(name, dict(settings or {}))
+    with explained(spec):
+        loaded = python.load(spec, dict(settings or {})) if loader is None else loader(name, dict(settings or {}))
     return loaded.with_inputs(inputs)

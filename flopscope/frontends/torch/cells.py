@@ -25,6 +25,9 @@ class Cell:
 
     __slots__ = ("above", "concrete", "owner", "seen", "type", "value", "writer")
 
+    is_normal = False
+    """Whether the tensors on this memory are normal ones: results are inference tensors, what the user made mostly is not."""
+
     def __init__(self, owner: object, type: TensorType, value: Value, root: Cell | None) -> None:
         self.owner = owner
         """The trace that this cell belongs to: a tensor that outlives one trace must not carry its cell into the next."""
@@ -60,6 +63,11 @@ class AdoptedCell(Cell):
         self.real = real
         """The data that may be read and written in place of the tensor, or ``None`` where only its shape is known."""
         self.concrete = real is not None
+
+    @property
+    def is_normal(self) -> bool:  # type: ignore[override]
+        """Whether the tensor is a normal one."""
+        return self.version is not None
 
     def restore_version(self) -> None:
         """Undo what torch noted when an op was announced as writing to the tensor, which no op did."""

@@ -22,6 +22,8 @@ class Entry:
     signature: Signature
     templates: tuple[Tensor | None, ...]
     """A meta tensor for each output, to be copied; ``None`` for an output that is absent."""
+    normal_templates: tuple[Tensor | None, ...]
+    """The same as normal tensors, where the op is a view: torch lets a view of a normal tensor be nothing else."""
     sources: tuple[int | None, ...]
     """For each output, the operand that it shares memory with."""
     is_simple: bool
@@ -91,10 +93,8 @@ def entry_of(
     is_single = isinstance(result, Tensor)
     return Entry(
         signature=describe(schema, args, kwargs, types, (*made, *after), effect),
-        templates=tuple(
-            None if leaf is None else _template(leaf, None if source is None else operands[source])
-            for leaf, source in zip(leaves, sources, strict=True)
-        ),
+        templates=tuple(None if leaf is None else leaf if source is None else meta_like(leaf) for leaf, source in zip(leaves, sources, strict=True)),
+        normal_templates=_normal(leaves) if any(source is not None for source in sources) else (),
         sources=sources,
         is_simple=is_single and not changed,
         overwrites_first=is_single and written == returned == changed == (0,) and not schema.inplace_view and args[0] is operands[0],
@@ -107,12 +107,9 @@ def entry_of(
     )
 
 
-def _template(leaf: Tensor, source: Tensor | None) -> Tensor:
-    """What to copy for this output. A view of a normal tensor must be a normal tensor, and all others are inference tensors."""
-    if source is None:
-        return leaf
-    with torch.inference_mode(source.is_inference()):
-        return meta_like(leaf)
+def _normal(leaves: Sequence[Tensor | None]) -> tuple[Tensor | None, ...]:
+    with torch.inference_mode(False):
+        return tuple(None if leaf is None else meta_like(leaf) for leaf in leaves)
 
 
 def describe(

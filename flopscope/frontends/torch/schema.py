@@ -18,7 +18,7 @@ _READS_VALUES = frozenset((torch.Tag.data_dependent_output, torch.Tag.dynamic_ou
 _READS_VALUES_NAMES = frozenset((
     "aten::is_nonzero", "aten::item", "aten::allclose", "aten::argwhere", "aten::nonzero_numpy", "aten::where", "aten::masked_select",
     "aten::repeat_interleave.Tensor", "aten::repeat_interleave.self_Tensor", "aten::tensor_split.tensor_indices_or_sections",
-    "aten::bincount", "aten::histc", "aten::equal", "aten::unique_consecutive", "torchvision::nms",
+    "aten::bincount", "aten::equal", "aten::unique_consecutive", "torchvision::nms",
 ))  # fmt: skip
 _INDEXING = ("aten::index", "aten::index_put", "aten::index_put_", "aten::_unsafe_index", "aten::_index_put_impl_")
 

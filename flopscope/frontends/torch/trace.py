@@ -37,9 +37,8 @@ def trace(
     """Trace one call of a model on the shapes of its inputs.
 
     Nothing is computed on the floating-point data and no weight is read, copied or moved. Integer and boolean inputs, and small tensors
-    that the
-    model makes itself, keep their values, so that arithmetic on shapes, positions and masks works. Where the model reads other values,
-    the whole call runs once for real on the CPU, and the graph's notes say so.
+    that the model makes itself, keep their values, so that arithmetic on shapes, positions and masks works. Where the model reads
+    other values, the whole call runs once for real on the CPU, and the graph's notes say so.
 
     Args:
         model: a module in the mode in which it is to be counted, or any function of tensors.

@@ -166,10 +166,15 @@ class Tracer(TorchDispatchMode):
         if entry.is_simple:  # one new tensor
             self._next_id = identity + 1
             signature = entry.signature
-            source = entry.sources[0]
             value = Value(identity, signature.outputs[0], "result", index)
-            tensor = _detach(entry.templates[0])  # type: ignore[arg-type]
-            tensor._flopscope_cell = Cell(self, value.type, value, None if source is None else operands[source].root)  # type: ignore[attr-defined]
+            source = entry.sources[0]
+            if source is None:
+                root = None
+                tensor = _detach(entry.templates[0])  # type: ignore[arg-type]
+            else:
+                root = operands[source].root
+                tensor = _detach((entry.normal_templates if root.is_normal else entry.templates)[0])  # type: ignore[arg-type, index]
+            tensor._flopscope_cell = Cell(self, value.type, value, root)  # type: ignore[attr-defined]
             self.ops.append(Op(index, signature, tuple([cell.value for cell in operands]), (value,), self.scope))
             return tensor
         if entry.overwrites_first:
@@ -249,11 +254,13 @@ class Tracer(TorchDispatchMode):
         if entry.returned is None:
             types = iter(signature.outputs)
             results: list[Any] = []
-            for template, source in zip(entry.templates, entry.sources, strict=True):
+            for position, source in enumerate(entry.sources):
+                root = None if source is None else operands[source].root
+                template = (entry.normal_templates if root is not None and root.is_normal else entry.templates)[position]
                 tensor = None if template is None else _detach(template)
                 results.append(tensor)
                 if tensor is not None:
-                    cell = self._make_cell(tensor, next(types), None if source is None else operands[source].root, op.index)
+                    cell = self._make_cell(tensor, next(types), root, op.index)
                     op.outputs = (*op.outputs, cell.value)
         else:
             tensors = flat_tensors((*args, *kwargs.values()))

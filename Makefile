@@ -1,0 +1,49 @@
+# `make demo` shows what flopscope does, `make test` checks that it does. Both make their own environment in .venv.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# uv installs in seconds what takes pip minutes; it is itself installed into the environment.
+INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python
+
+.PHONY: demo test check conformance bench clean
+
+$(BIN)/uv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "flopscope needs Python 3.11 or newer; set PYTHON=..."; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+
+$(VENV)/.installed: pyproject.toml | $(BIN)/uv
+	$(INSTALL) -e .
+	@touch $@
+
+$(VENV)/.tested: pyproject.toml | $(BIN)/uv
+	$(INSTALL) -e '.[test]'
+	@touch $@
+
+$(VENV)/.benched: pyproject.toml | $(BIN)/uv
+	$(INSTALL) -e '.[bench]'
+	@touch $@
+
+demo: $(VENV)/.installed  ## Analyse MobileNetV2, and compare the mobile baselines of torchvision.
+	$(BIN)/flopscope analyze torchvision:mobilenet_v2 --depth 2
+	$(BIN)/flopscope compare torchvision:mobilenet_v2 torchvision:mobilenet_v3_small torchvision:mobilenet_v3_large \
+	    torchvision:shufflenet_v2_x0_5 torchvision:shufflenet_v2_x1_0 torchvision:mnasnet0_5 torchvision:mnasnet1_0 \
+	    torchvision:squeezenet1_0 torchvision:squeezenet1_1
+
+test: $(VENV)/.tested  ## Run the tests. FLOPSCOPE_DATA may name a folder with published data.
+	$(BIN)/python -m pytest -n auto
+
+check: $(VENV)/.tested  ## Format, lint and types.
+	$(BIN)/ruff format --check flopscope tests benchmarks
+	$(BIN)/ruff check flopscope tests benchmarks
+	$(BIN)/mypy
+
+conformance: $(VENV)/.tested  ## Compare with every published number in FLOPSCOPE_DATA.
+	$(BIN)/python -m tests.conformance.run --output conformance.md
+
+bench: $(VENV)/.benched  ## Measure against the other counters.
+	$(BIN)/python -m benchmarks.analyzer
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

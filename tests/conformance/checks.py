@@ -1,0 +1,205 @@
+"""Compares one published row with what flopscope computes. The tests and the conformance table are made of these.
+
+A check is *equal* when the computed counts have all published digits, *listed* when they differ by what a table here says, and *different* otherwise:
+also when a listed difference is gone.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import pytest
+
+import flopscope
+from tests.conformance import published_models
+from tests.conformance.counting import count
+from tests.conformance.known_differences import DIFFERENCES, Difference
+
+if TYPE_CHECKING:
+    from flopscope import Report
+    from tests.conformance.published_models import Build, Nearest
+
+Status = Literal["equal", "listed", "different"]
+
+HAS_DATA = bool(os.environ.get("FLOPSCOPE_DATA"))
+ALL = os.environ.get("FLOPSCOPE_ALL") == "1"
+needs_data = pytest.mark.skipif(not HAS_DATA, reason="FLOPSCOPE_DATA does not name the folder of published numbers")
+
+
+@dataclass(frozen=True)
+class Check:
+    """One published row against the computed counts."""
+
+    source: str
+    row: str
+    status: Status
+    published: str
+    computed: str
+    reason: str = ""
+
+
+def analysed(spec: str, settings: Mapping[str, Any] | None = None, inputs: Sequence[str] = ()) -> Report:
+    """The report of a model of a library; every op in it is priced."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Mapping deprecated model name", UserWarning)  # old names of timm, on purpose
+        loaded = flopscope.load(spec, settings, inputs)
+    return flopscope.analyze(loaded.model, *loaded.args, strict=True, **loaded.kwargs)
+
+
+def square(side: int) -> str:
+    """One image of that side, as text."""
+    return f"1x3x{side}x{side}"
+
+
+# -- torchvision --------------------------------------------------------------------------------------------------------------------------------
+
+
+@functools.cache
+def torchvision_names() -> list[str]:
+    """The classification models of torchvision, of images and of videos."""
+    from torchvision.models import get_model_builder, list_models
+
+    others = (".detection.", ".segmentation.", ".optical_flow.", ".quantization.")
+    return [name for name in list_models() if not any(other in get_model_builder(name).__module__ + "." for other in others)]
+
+
+def check_torchvision(name: str) -> Check:
+    """A model against the counts in the description of its default weights: GMACs to three decimals, parameters exactly."""
+    from torchvision.models import get_model_weights
+
+    meta = get_model_weights(name).DEFAULT.meta
+    total = analysed(f"torchvision:{name}").total
+    is_equal = round(total.macs / 1e9, 3) == meta["_ops"] and total.params == meta["num_params"]
+    published = f"{meta['_ops']:.3f} GMACs, {meta['num_params']:,} params"
+    return Check(
+        "torchvision weights", name, "equal" if is_equal else "different", published, f"{total.macs:,} MACs, {total.params:,} params"
+    )
+
+
+# -- costs.json ---------------------------------------------------------------------------------------------------------------------------------
+
+
+def cost_rows() -> dict[str, dict[str, Any]]:
+    """The rows of ``costs.json`` that a model of a library corresponds to, or comes near to, by name."""
+    buildable = (published_models.Build, published_models.Nearest)
+    rows = [row for row in published_models.rows() if isinstance(published_models.builder_for(row), buildable)]
+    named = {published_models.key_of(row): row for row in rows}
+    if len(named) < len(rows):
+        raise ValueError("two rows of costs.json that libraries build have the same name")
+    return named
+
+
+def check_cost(row: Mapping[str, Any]) -> Check:
+    """A row of ``costs.json`` against its library model, in the row's own convention."""
+    found = published_models.builder_for(row)
+    if isinstance(found, published_models.Nearest):
+        return _check_nearest(row, found)
+    if not isinstance(found, published_models.Build):
+        raise LookupError(f"no library builds {row['name']!r}: {found.text}")
+    params, macs = _costs(found)
+    stated = published_models.published(row)
+    is_equal = _within(params, stated.params, stated.params_within) and _within(macs, stated.macs, stated.macs_within)
+    return _cost_check(row, "equal" if is_equal else "different", params, macs)
+
+
+def _check_nearest(row: Mapping[str, Any], nearest: Nearest) -> Check:
+    """The nearest model must have the number that the table of mismatches states for it, and this must still not be the published one."""
+    params, macs = _costs(nearest.build)
+    stated = published_models.published(row)
+    if nearest.quantity == "parameters":
+        is_listed = params == nearest.computed and not _within(params, stated.params, stated.params_within)
+    else:
+        is_listed = round(macs / 10**6, 6) == _exact(nearest.computed) or round(macs / 10**6, 2) == _exact(nearest.computed)
+        is_listed = is_listed and not _within(macs, stated.macs, stated.macs_within)
+    return _cost_check(row, "listed" if is_listed else "different", params, macs, nearest.text)
+
+
+def _cost_check(row: Mapping[str, Any], status: Status, params: int, macs: Fraction, reason: str = "") -> Check:
+    stated = published_models.published(row)
+    published = f"{_text(stated.macs)} MACs, {_text(stated.params)} params"
+    return Check(row["source"], published_models.key_of(row), status, published, f"{_text(macs)} MACs, {params:,} params", reason)
+
+
+def _costs(build: Build) -> tuple[int, Fraction]:
+    settings = dict(build.kwargs)
+    if build.library == "torchvision" and build.name.startswith("vit_"):
+        settings.setdefault("image_size", build.input_shape[-1])
+    report = analysed(f"{build.library}:{build.name}", settings, ["x".join(map(str, build.input_shape))])
+    return report.total.params, count(report, build.counting)
+
+
+def _within(computed: int | Fraction, stated: int | None, most: float) -> bool:
+    return stated is None or abs(computed - stated) <= most
+
+
+def _exact(number: float) -> Fraction:
+    return Fraction(str(number))
+
+
+def _text(number: int | Fraction | None) -> str:
+    return "?" if number is None else f"{int(number):,}" if number == int(number) else f"{float(number):,.2f}"
+
+
+# -- timm.json ----------------------------------------------------------------------------------------------------------------------------------
+
+TimmKey = tuple[str, int]
+
+
+@functools.cache
+def timm_rows() -> dict[TimmKey, dict[str, Any]]:
+    """The rows of ``timm.json`` whose parameters are those of today's model, by model and image size."""
+    if not HAS_DATA:
+        return {}
+    path = Path(os.environ["FLOPSCOPE_DATA"]) / "published" / "timm.json"
+    rows = json.loads(path.read_text(encoding="utf-8"))
+    return {(row["model"], row["img_size"]): row for row in rows if row["params_match"]}
+
+
+def timm_keys(most_gmacs: float) -> list[TimmKey]:
+    """The rows with at most that many GMACs."""
+    return [key for key, row in timm_rows().items() if row["gmacs"] <= most_gmacs]
+
+
+def check_timm(key: TimmKey) -> Check:
+    """A row of ``timm.json``: GMACs as fvcore counts them, rounded as timm's benchmark rounds them; parameters exactly."""
+    row, report = timm_rows()[key], timm_report(key)
+    params_are_equal = report.total.params == row["actual_params"] and round(report.total.params / 1e6, 2) == row["params_m"]
+    macs = report.under("fvcore")
+    known = DIFFERENCES.get(key)
+    status: Status = "different"
+    if known is None and _gmacs(macs) == row["gmacs"]:
+        status = "equal"
+    elif known is not None and _gmacs(macs) != row["gmacs"] and _gmacs(macs - known.excess) == row["gmacs"] and is_explained(report, known):
+        status = "listed"
+    return Check(
+        "timm.json",
+        f"{key[0]} @{key[1]}",
+        status if params_are_equal else "different",
+        f"{row['gmacs']:.2f} GMACs, {row['params_m']:.2f} M params",
+        f"{macs:,} as fvcore counts, {report.total.params:,} params",
+        f"{known.reason} ({known.excess:,})" if known else "",
+    )
+
+
+def timm_report(key: TimmKey) -> Report:
+    """The report of a row's model on a row's image size."""
+    row, (name, side) = timm_rows()[key], key
+    is_fixed = row["fixed_input_size"] and side != row["default_input"][-1]
+    return analysed(f"timm:{name}", {"img_size": side} if is_fixed else {}, [square(side)])
+
+
+def is_explained(report: Report, difference: Difference) -> bool:
+    """Whether the ops of a model hold exactly the amount by which it differs."""
+    return difference.explained(report) == difference.excess
+
+
+def _gmacs(macs: int) -> float:
+    return round(macs / 1e9, 2)
