@@ -128,11 +128,11 @@ def _nearest(row: Mapping[str, Any]) -> Nearest | None:
             model, computed = computed_by_row[key]
             stated = row["params"] if quantity == "parameters" else row["macs_M"]
             text = f"{why}: {model} has {computed:,} {quantity}, published {stated:,}"
-            return Nearest(text, why, _named_build(model, row, quantity), quantity, computed, stated)
+            return Nearest(text, why, _named_build(model, row), quantity, computed, stated)
     return None
 
 
-def _named_build(model: str, row: Mapping[str, Any], quantity: str) -> Build:
+def _named_build(model: str, row: Mapping[str, Any]) -> Build:
     """Read a model written as ``timm resnet50d(layers=(1, 1, 1, 1)) at 256``; without ``at``, its input is the row's."""
     match = re.fullmatch(r"(\w+) (\w+)(?:\((.*)\))?(?: at (\d+))?", model)
     if match is None:
@@ -141,7 +141,7 @@ def _named_build(model: str, row: Mapping[str, Any], quantity: str) -> Build:
     call = ast.parse(f"f({arguments or ''})", mode="eval").body
     kwargs = {word.arg: ast.literal_eval(word.value) for word in call.keywords if word.arg} if isinstance(call, ast.Call) else {}
     shape = (1, 3, int(side), int(side)) if side else _input_shape(row)
-    counting = "pytorchcv" if quantity != "parameters" and row["name"].startswith("imgclsmob:") else "contraction"
+    counting = "pytorchcv" if row["name"].startswith("imgclsmob:") else "contraction"
     return Build(library, name, kwargs, shape, counting)
 
 

@@ -175,19 +175,23 @@ STEPS: tuple[tuple[str, str, int, int], ...] = (
 
 _HIDDEN = "the published hidden classifier layer has 1280 units, the library's 1024"
 _NO_CONVENTION = "published table is in another convention, and no convention tried reproduces it"
-_NO_OP_POOL = "the published count has 1x1 average poolings, which compute nothing and which the library leaves out"
-_DLA = "timm also runs max poolings whose result nothing reads"
-_EXTRA_RELU = "timm's block has one ReLU more, before the squeeze"
-_STEM_NORM = "timm has no batch normalisation between stem and pooling"
+NO_OP_POOL = "the published count has 1x1 average poolings, which compute nothing and which the library leaves out"
+DLA = "timm's trees of several levels run the same max pooling once per level, the published ones once"
+EXTRA_RELU = "timm's block has one ReLU more, before the squeeze"
+STEM_NORM = "timm has no batch normalisation between stem and pooling"
+_STEM_NORM_AND_STRIDE = (
+    "timm has no batch normalisation between stem and pooling, and strides in the 3x3 instead of the first 1x1 convolution"
+)
 _FIRST_STRIDE = "the published bottleneck strides in its first 1x1 convolution, the library's in the 3x3"
 _EDGE = "the published blocks stride in the 1x1 projection, timm's in the 3x3 expansion"
 _SHUFFLE_WIDTHS = "other widths in the downsampling units, or another last width"
-_NO_BIAS = "the published classifier has no bias"
+NO_CONVOLUTION_BIAS = "published convolutions have no bias"
+NO_BIAS = "the published classifier has no bias"
 _VARIANT = "another variant (an expansion in the first block, unrounded widths, no classifier bias)"
 
 # Rows whose nearest library model has another number of something: (why, of what) -> row -> (model, computed).
 MISMATCHES: dict[tuple[str, str], dict[str, tuple[str, float]]] = {
-    (_NO_BIAS, "parameters"): {
+    (NO_BIAS, "parameters"): {
         "ShuffleNetV2 0.5x": ("torchvision shufflenet_v2_x0_5", 1366792),
         "pytorchcv:mobilenetv2b_w1": ("torchvision mobilenet_v2", 3504872),
         "imgclsmob:MobileNetV2b x1.0": ("torchvision mobilenet_v2", 3504872),
@@ -213,7 +217,7 @@ MISMATCHES: dict[tuple[str, str], dict[str, tuple[str, float]]] = {
     ("timm's NASNet has six cells a stage, the published one four", "parameters"): {
         "pytorchcv:nasnet_4a1056": ("timm nasnetalarge(stem_size=32, num_features=1056)", 7188490),
     },
-    ("published convolutions have no bias", "parameters"): {
+    (NO_CONVOLUTION_BIAS, "parameters"): {
         "imgclsmob:BN-VGG-11": ("torchvision vgg11_bn", 132868840),
         "imgclsmob:BN-VGG-13": ("torchvision vgg13_bn", 133053736),
         "imgclsmob:BN-VGG-16": ("torchvision vgg16_bn", 138365992),
@@ -230,17 +234,19 @@ MISMATCHES: dict[tuple[str, str], dict[str, tuple[str, float]]] = {
         "FBNet FBNetV3_G": ("timm fbnetv3_g", 16623888),
         "FBNet mnv3": ("torchvision mobilenet_v3_large", 5483032),
     },
-    (_STEM_NORM, "parameters"): {
+    (STEM_NORM, "parameters"): {
         "imgclsmob:PreResNet-10": ("timm resnetv2_18(layers=(1, 1, 1, 1))", 5417000),
         "imgclsmob:PreResNet-14": ("timm resnetv2_18(layers=(2, 2, 1, 1))", 5786408),
         "imgclsmob:PreResNet-BC-14b": ("timm resnetv2_50(layers=(1, 1, 1, 1))", 10057256),
         "imgclsmob:PreResNet-16": ("timm resnetv2_18(layers=(2, 2, 2, 1))", 6967080),
         "imgclsmob:PreResNet-18": ("timm resnetv2_18", 11687720),
-        "imgclsmob:PreResNet-50": ("timm resnetv2_50", 25549352),
         "imgclsmob:PreResNet-50b": ("timm resnetv2_50", 25549352),
-        "imgclsmob:PreResNet-101": ("timm resnetv2_101", 44541480),
         "imgclsmob:PreResNet-152b": ("timm resnetv2_152", 60185128),
         "imgclsmob:PreResNet-200b": ("timm resnetv2_50(layers=(3, 24, 36, 3))", 64666152),
+    },
+    (_STEM_NORM_AND_STRIDE, "parameters"): {
+        "imgclsmob:PreResNet-50": ("timm resnetv2_50", 25549352),
+        "imgclsmob:PreResNet-101": ("timm resnetv2_101", 44541480),
     },
     (_HIDDEN, "parameters"): {"pytorchcv:mobilenetv3_small_w1": ("torchvision mobilenet_v3_small", 2542856)},
     (_HIDDEN, "M MACs"): {
@@ -272,7 +278,7 @@ MISMATCHES: dict[tuple[str, str], dict[str, tuple[str, float]]] = {
         "imgclsmob:ResNet-50": ("torchvision resnet50", 4110.48),
         "imgclsmob:ResNet-152": ("torchvision resnet152", 11554.38),
     },
-    (_EXTRA_RELU, "M MACs"): {
+    (EXTRA_RELU, "M MACs"): {
         "imgclsmob:SE-ResNet-10": ("timm legacy_seresnet18(layers=(1, 1, 1, 1))", 894.46),
         "imgclsmob:SE-ResNet-14": (f"timm legacy_seresnet18(layers={_FOURTEEN})", 1358.67),
         "imgclsmob:SE-ResNet-16": (f"timm legacy_seresnet18(layers={_SIXTEEN})", 1590.12),
@@ -282,7 +288,7 @@ MISMATCHES: dict[tuple[str, str], dict[str, tuple[str, float]]] = {
         "imgclsmob:SE-ResNet-16 on CUB-200-2011": (f"timm legacy_seresnet18(layers={_SIXTEEN}, num_classes=200)", 1589.71),
         "imgclsmob:SE-ResNet-26 on CUB-200-2011": (f"timm legacy_seresnet18(layers={_TWENTY_SIX}, num_classes=200)", 2747.65),
     },
-    (_NO_OP_POOL, "M MACs"): {
+    (NO_OP_POOL, "M MACs"): {
         "imgclsmob:ResNet(A)-BC-14": ("timm resnet50d(layers=(1, 1, 1, 1))", 1721.47),
         "imgclsmob:ResNet(A)-50b": ("timm resnet50d", 4352.83),
         "imgclsmob:ResNet(A)-101b": ("timm resnet101d", 8072.83),
@@ -293,7 +299,7 @@ MISMATCHES: dict[tuple[str, str], dict[str, tuple[str, float]]] = {
         "imgclsmob:ResNeSt(A)-152": ("timm resnest101e(layers=(3, 8, 36, 3))", 13976.13),
         "imgclsmob:ResNeSt(A)-200": ("timm resnest200e at 256", 22857.62),
     },
-    (_DLA, "M MACs"): {
+    (DLA, "M MACs"): {
         "imgclsmob:DLA-46-C": ("timm dla46_c", 585.57),
         "imgclsmob:DLA-60": ("timm dla60", 4255.89),
         "imgclsmob:DLA-X-60": ("timm dla60x", 3544.08),

@@ -21,9 +21,22 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from tabulate import tabulate
 
 from tests.conformance import published_models
-from tests.conformance.checks import HAS_DATA, Check, check_cost, check_timm, check_torchvision, cost_rows, timm_keys, torchvision_names
+from tests.conformance.checks import (
+    HAS_DATA,
+    Check,
+    Status,
+    check_cost,
+    check_timm,
+    check_torchvision,
+    cost_rows,
+    timm_keys,
+    torchvision_names,
+)
 
 Job = tuple[str, str, Callable[[], Check]]
+Row = tuple[object, ...]
+
+_STATUSES: tuple[Status, ...] = ("equal", "listed", "different")
 
 
 def jobs(most_gmacs: float) -> list[Job]:
@@ -52,7 +65,7 @@ def markdown(checks: Sequence[Check]) -> str:
         "# Conformance with published numbers",
         f"flopscope {version('flopscope')}, torch {version('torch')}, torchvision {version('torchvision')}, timm {version('timm')}.",
         "*equal*: all published digits; *listed*: differs by the amount and for the reason given below; *different*: neither.",
-        _table(_totals(checks), ("source", "rows", "equal", "listed", "different")),
+        _table(_totals(checks), ("source", "rows", *_STATUSES)),
         "## Rows that are not equal",
         _table(
             [(check.source, check.row, check.published, check.computed, _why(check)) for check in checks if check.status != "equal"],
@@ -64,27 +77,29 @@ def markdown(checks: Sequence[Check]) -> str:
     return "\n\n".join(sections) + "\n"
 
 
-def _totals(checks: Sequence[Check]) -> list[tuple[object, ...]]:
+def _totals(checks: Sequence[Check]) -> list[Row]:
     counts = Counter((check.source, check.status) for check in checks)
-    statuses = ("equal", "listed", "different")
-    rows = [(source, *(counts[source, status] for status in statuses)) for source in dict.fromkeys(check.source for check in checks)]
-    rows.append(("**all**", *(sum(check.status == status for check in checks) for status in statuses)))
-    return [(source, sum(numbers), *numbers) for source, *numbers in rows]
+    overall = Counter(check.status for check in checks)
+    rows: list[tuple[str, list[int]]] = [
+        (source, [counts[source, status] for status in _STATUSES]) for source in dict.fromkeys(check.source for check in checks)
+    ]
+    rows.append(("**all**", [overall[status] for status in _STATUSES]))
+    return [(source, sum(numbers), *numbers) for source, numbers in rows]
 
 
 def _why(check: Check) -> str:
     return check.reason if check.status == "listed" else f"**different** {check.reason}".strip()
 
 
-def _unbuilt() -> list[tuple[object, ...]]:
+def _unbuilt() -> list[Row]:
     found = [published_models.builder_for(row) for row in published_models.rows()]
     absent = Counter(
         entry.group for entry in found if isinstance(entry, published_models.Reason) and not isinstance(entry, published_models.Nearest)
     )
-    return [(count, reason) for reason, count in absent.most_common()] + [(absent.total(), "**all**")]
+    return [*((count, reason) for reason, count in absent.most_common()), (absent.total(), "**all**")]
 
 
-def _table(rows: Sequence[tuple[object, ...]], headers: Sequence[str]) -> str:
+def _table(rows: Sequence[Row], headers: Sequence[str]) -> str:
     cells = [[str(cell).replace("|", "\\|").replace("\n", " ") for cell in row] for row in rows]
     return tabulate(cells, headers, tablefmt="github", disable_numparse=True)
 

@@ -66,16 +66,17 @@ def _restore(module: nn.Module, snapshot: _Snapshot) -> None:
     if len(state) != len(before) or not all(map(operator.is_, state.values(), before.values())):
         state.clear()
         state.update(before)
-    _restore_members(state["_parameters"], parameters)
-    _restore_members(state["_buffers"], buffers)
-    _restore_members(state["_modules"], children)
+    if parameters or state["_parameters"]:
+        _restore_members(state["_parameters"], parameters)
+    if buffers or state["_buffers"]:
+        _restore_members(state["_buffers"], buffers)
+    if children or state["_modules"]:
+        _restore_members(state["_modules"], children)
     for container, copy in others:
         _restore_members(container, copy)
 
 
 def _restore_members(container: Any, copy: Any) -> None:
-    if not container and not copy:
-        return
     if copy is None or not _same_members(container, copy):
         container.clear()
         if copy:

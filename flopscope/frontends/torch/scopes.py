@@ -44,15 +44,13 @@ _hooks = _Hooks()
 
 
 def _on_enter(module: nn.Module, args: Any) -> None:
-    listener = _thread.listener
-    if listener is not None:
-        listener.enter(module, args)
+    if _thread.listener is not None:
+        _thread.listener.enter(module, args)
 
 
 def _on_leave(module: nn.Module, args: Any, output: Any) -> None:
-    listener = _thread.listener
-    if listener is not None:
-        listener.leave(module, args, output)
+    if _thread.listener is not None:
+        _thread.listener.leave(module, args, output)
 
 
 @contextmanager

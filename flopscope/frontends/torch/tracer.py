@@ -79,6 +79,8 @@ class Tracer(TorchDispatchMode):
         self._entries = self._memo.entries
         self._adopted: dict[int, AdoptedCell] = {}
         self._next_id = 0
+        self._announces_writes = execute
+        """Whether torch may have noted writes to tensors of the user, which no op did."""
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -86,8 +88,9 @@ class Tracer(TorchDispatchMode):
 
     def close(self) -> None:
         """Let go of every tensor that was met, as it was found."""
-        for cell in self._adopted.values():
-            cell.restore_version()
+        if self._announces_writes:
+            for cell in self._adopted.values():
+                cell.restore_version()
         self._adopted.clear()
 
     # -- cells ----------------------------------------------------------------------------------------------
@@ -187,6 +190,7 @@ class Tracer(TorchDispatchMode):
             root = first.above or first
             root.writer = first.seen = op
             root.concrete = False
+            self._announces_writes |= root.is_normal
             return args[0]
         return self._answer(entry, args, kwargs, operands)
 
@@ -243,6 +247,7 @@ class Tracer(TorchDispatchMode):
             cell.value = value
             if written:
                 cell.root.writer = cell.seen = op
+                self._announces_writes |= cell.root.is_normal
 
     # -- answering from shapes --------------------------------------------------------------------------------
 
