@@ -18,10 +18,7 @@ Each message says what was asked, what was found and what to do.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from flopscope.report import Report
+from typing import Any
 
 
 class FlopscopeError(Exception):
@@ -61,8 +58,8 @@ class OptionError(FlopscopeError):
 
 
 class UncountedError(FlopscopeError):
-    """Strict mode met at least one op that no rule prices."""
+    """Strict mode met at least one op that no rule prices; ``report`` is the `flopscope.Report` with the lower bound."""
 
-    def __init__(self, message: str, report: Report) -> None:
+    def __init__(self, message: str, report: Any) -> None:
         super().__init__(message)
         self.report = report

@@ -93,7 +93,9 @@ def entry_of(
     is_single = isinstance(result, Tensor)
     return Entry(
         signature=describe(schema, args, kwargs, types, (*made, *after), effect),
-        templates=tuple(None if leaf is None else leaf if source is None else meta_like(leaf) for leaf, source in zip(leaves, sources, strict=True)),
+        templates=tuple(
+            None if leaf is None else leaf if source is None else meta_like(leaf) for leaf, source in zip(leaves, sources, strict=True)
+        ),
         normal_templates=_normal(leaves) if any(source is not None for source in sources) else (),
         sources=sources,
         is_simple=is_single and not changed,

@@ -1,0 +1,37 @@
+"""The README says what is true."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import torchvision
+
+import flopscope
+
+README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+
+
+def test_figures_in_the_example() -> None:
+    report = flopscope.analyze(torchvision.models.resnet50(weights=None).eval(), "1x3x224x224")
+    lines = re.findall(r"^report\.total\.(\w+)\s+# (\d+)$", README, re.MULTILINE)
+    assert len(lines) == 4
+    assert {name: int(figure) for name, figure in lines} == {name: getattr(report.total, name) for name, _ in lines}
+
+
+def test_the_example_runs() -> None:
+    block = re.search(r"```python\n(import flopscope, torchvision\n.*?)```", README, re.DOTALL)
+    assert block is not None
+    names: dict[str, Any] = {}
+    exec(block[1], names)
+    assert names["table"].to_dicts()[1]["macs"] == 300_774_272
+
+
+def test_every_option_in_the_usage_exists() -> None:
+    from flopscope.cli.main import main
+
+    usage = re.search(r"^flopscope analyze SPEC (.*)$", README, re.MULTILINE)
+    assert usage is not None
+    options = {name for parameter in main.commands["analyze"].params for name in parameter.opts}  # type: ignore[attr-defined]
+    assert set(re.findall(r"\[(--?[a-z]+)", usage[1])) <= options
