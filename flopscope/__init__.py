@@ -3,7 +3,8 @@
 What is counted
     A *MAC* is one multiply-accumulate of a contraction: convolution, matrix product, attention, recurrent layer. *FLOPs* are twice the
     MACs plus all other arithmetic, by the rule of each op. *params* are the elements of parameters, each tensor once however often it
-    is shared; buffers are apart. *access* are the elements that the ops read and write, weights included, and *access bytes* the same in bytes.
+    is shared; buffers are apart. *access* are the elements that the ops read and write, weights included, and *access bytes* the same
+    in bytes.
 What is zero
     Views move nothing. Movement (concatenation, shuffle, copies) costs no FLOPs, but access. A zero is always written down by a rule.
 What is a lower bound

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from torch.utils._python_dispatch import _disable_current_modes
+
 from flopscope.errors import InputError, UncountedError
-from flopscope.frontends.torch.inputs import tensors_from_text
+from flopscope.frontends.torch.inputs import dtype_of, tensors_from_text
 from flopscope.frontends.torch.trace import Execute, trace
 from flopscope.report import Comparison, Report
 from flopscope.rules import module_classes
@@ -23,8 +25,8 @@ def analyze(model: nn.Module | Callable[..., Any], *args: Any, strict: bool = Fa
     Args:
         model: a module, or any function of tensors.
         *args: the inputs, nested as the model wants them. A tensor stands for its shape and dtype; integers and booleans keep their
-            values. A string such as ``"1x3x224x224"`` or ``"1x128:int64"`` stands for a tensor of that shape, float32 unless it says
-            otherwise.
+            values. A string such as ``"1x3x224x224"`` or ``"1x128:int64"`` stands for a tensor of that shape, in the dtype of the
+            model's parameters unless it says otherwise.
         strict: raise if any op is not counted.
         execute: whether the model may be run for real on the CPU where it reads the values of tensors: ``"auto"``, ``"never"`` or
             ``"always"``.
@@ -44,7 +46,8 @@ def analyze(model: nn.Module | Callable[..., Any], *args: Any, strict: bool = Fa
     """
     if not callable(model):
         raise InputError(f"a model must be a torch.nn.Module or a function, but {type(model).__name__} was given")
-    args, kwargs = tensors_from_text((args, kwargs))
+    with _disable_current_modes():
+        args, kwargs = tensors_from_text((args, kwargs), dtype_of(model))
     report = Report(trace(model, args, kwargs, execute=execute, opaque=module_classes()))
     if strict and report.total.partial:
         listed = ", ".join(sorted({f"{row.op} in {row.scope or 'the model itself'}" for row in report.uncounted}))

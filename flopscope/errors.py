@@ -38,7 +38,11 @@ class InputError(FlopscopeError):
 
 
 class TraceError(FlopscopeError):
-    """The model raised while it was traced; the cause is chained."""
+    """The model raised while it was traced; the cause is chained. ``last_op`` is the op that ran before."""
+
+    def __init__(self, message: str, last_op: str | None = None) -> None:
+        super().__init__(message)
+        self.last_op = last_op
 
 
 class NeedsDataError(TraceError):

@@ -104,6 +104,8 @@ class Signature:
     outputs: tuple[TensorType, ...]
     effect: Effect = "fresh"
     """``"view"``: the outputs share memory with an input; ``"inplace"``: an input is overwritten."""
+    written_only: tuple[str, ...] = ()
+    """Arguments that receive a result and are not read (``out=``)."""
 
     def __getitem__(self, name: str) -> Any:
         return self.arguments[name]
@@ -122,6 +124,13 @@ class Signature:
     def inputs(self) -> tuple[TensorType, ...]:
         """The types of all tensor arguments, in order."""
         return tuple(_tensor_types(self.arguments.values()))
+
+    @property
+    def read(self) -> tuple[TensorType, ...]:
+        """The types of the tensor arguments that are read."""
+        if not self.written_only:
+            return self.inputs
+        return tuple(_tensor_types(value for name, value in self.arguments.items() if name not in self.written_only))
 
     @property
     def attributes(self) -> dict[str, Any]:

@@ -22,11 +22,14 @@ class Convention:
     version: int
     text: str
     extras: Mapping[str, Callable[[Signature], int]]
+    skips: Callable[[Signature], bool] = lambda _: False
+    """The calls whose multiply-accumulates it leaves out."""
 
     def count(self, signature: Signature) -> int:
         """What one call counts."""
         extra = None if signature.effect == "view" else self.extras.get(signature.kind)
-        return cost_of(signature).macs + (extra(signature) if extra is not None else 0)
+        macs = 0 if self.skips(signature) else cost_of(signature).macs
+        return macs + (extra(signature) if extra is not None else 0)
 
 
 def _fvcore_norm(op: Signature) -> int:
@@ -37,6 +40,11 @@ def _fvcore_batch_norm(op: Signature) -> int:
     if op.get("training", False):
         return _fvcore_norm(op)
     return op.inputs[0].elements * (2 if op.get("weight") is not None else 1)
+
+
+def _fvcore_skips(op: Signature) -> bool:
+    """Fvcore has no handle for recurrent layers, nor for ``aten::_convolution_mode``, which convolutions with ``padding="same"`` become."""
+    return op.kind in ("lstm", "gru", "rnn") or isinstance(op.get("padding"), str)
 
 
 def _of_target(target: str, count: Callable[[Signature], int]) -> Callable[[Signature], int]:
@@ -52,7 +60,7 @@ CONVENTIONS = {
             1,
             "fvcore 0.1.5 on a model whose attention is written as matrix products: multiply-accumulates; batch norm 2 per element "
             "(1 without weights), layer, group and instance norm 5 (4); adaptive average pooling 1 per input; nearest 1 and bilinear 4 per "
-            "output",
+            "output; recurrent layers and convolutions with padding='same' are left out",
             {
                 "batch_norm": _fvcore_batch_norm,
                 "layer_norm": _fvcore_norm,
@@ -63,6 +71,7 @@ CONVENTIONS = {
                 "upsample_linear": _of_target("aten::upsample_bilinear2d", lambda op: 4 * op.output.elements),
                 "grid_sampler": lambda op: 4 * op.output.elements,
             },
+            _fvcore_skips,
         ),
     )
 }

@@ -7,6 +7,7 @@ from flopscope.rules import (
     einsum,
     elementwise,
     fourier,
+    loss,
     matmul,
     movement,
     normalisation,
@@ -27,6 +28,6 @@ from flopscope.rules.registry import rule as rule
 from flopscope.rules.registry import rule_for as rule_for
 
 FAMILIES = (
-    activation, attention, convolution, einsum, elementwise, fourier, matmul, movement, normalisation, pooling, recurrent, reduction, resampling,
+    activation, attention, convolution, einsum, elementwise, fourier, loss, matmul, movement, normalisation, pooling, recurrent, reduction, resampling,
     softmax, sorting,
 )  # fmt: skip

@@ -21,6 +21,7 @@ FLOPS_PER_ELEMENT = {
     "hardshrink": 1,  # compare |x|
     "softshrink": 2,  # compare, x - l
     "sigmoid": 4,  # 1 / (1 + exp(-x))
+    "log_sigmoid_forward": 5,
     "log_sigmoid": 5,  # log(1 / (1 + exp(-x)))
     "hardsigmoid": 4,  # min(max(x + 3, 0), 6) / 6
     "hardswish": 5,  # x * hardsigmoid(x)

@@ -17,7 +17,7 @@ _SOURCE = "Vaswani et al. 2017, arXiv:1706.03762, eq. 1"
 
 @rule(
     "attention",
-    flops="2 per MAC of q.k and p.v; per score 1 for the scale, 1 for the mask, 5 for the softmax",
+    flops="2 per MAC of q.k and p.v; per score 1 for the scale, 1 for a mask, 5 for the softmax, 3 for dropout in training",
     source=_SOURCE,
 )
 def attention(op: Signature) -> Cost:
@@ -28,8 +28,8 @@ def attention(op: Signature) -> Cost:
     heads = prod(out.shape[:-2])
     scores = heads * length * key.shape[-2]
     masked = op.get("attn_mask") is not None or op.get("is_causal", False)
-    # Flash kernels return statistics besides the result; only the result is written by the formula.
-    return count(op, macs=scores * (width + value.shape[-1]), other=scores * (1 + masked + SOFTMAX_FLOPS))
+    dropped = 3 if op.get("dropout_p", 0.0) else 0
+    return count(op, macs=scores * (width + value.shape[-1]), other=scores * (1 + masked + dropped + SOFTMAX_FLOPS))
 
 
 def _self_attention(rows: int, batch: int, heads: int, length: int, keys: int, width: int) -> tuple[int, int]:
@@ -51,7 +51,8 @@ def multi_head_attention(op: Signature) -> Cost:
     scores = batch * heads * length * keys
     rows = 2 * batch * length + 2 * batch * keys  # query and output, key and value
     macs = rows * width * width + 2 * scores * (width // heads)
-    return count(op, macs=macs, other=rows * width + scores * (1 + SOFTMAX_FLOPS))
+    masked = op.get("mask") is not None
+    return count(op, macs=macs, other=rows * width + scores * (1 + masked + SOFTMAX_FLOPS))
 
 
 @rule(

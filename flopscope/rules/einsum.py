@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from flopscope.cost import Cost
 from flopscope.graph import Signature
 from flopscope.rules.registry import count, expect, prod, rule
 
-Labels = tuple[str, ...]
+Sizes = dict[str, int]
+"""An operand as the size of each of its labels. A label of size one is broadcast to the size that others have."""
 
 
 @dataclass(frozen=True, slots=True)
 class Equation:
-    """A parsed equation: a label for each dimension of each operand, the labels of the output, and the size of each label."""
+    """A parsed equation: the operands, and the labels of the output."""
 
-    operands: tuple[Labels, ...]
-    output: Labels
-    sizes: Mapping[str, int]
+    operands: tuple[Sizes, ...]
+    output: tuple[str, ...]
 
 
 @rule(
@@ -49,26 +49,27 @@ def parse(text: str, shapes: Sequence[Sequence[int]]) -> Equation:
     left, arrow, right = text.replace(" ", "").partition("->")
     terms = left.split(",")
     expect(len(terms) == len(shapes), f"the equation {text!r}, which names {len(terms)} operands")
-    operands = tuple(_labels(term, len(shape), text) for term, shape in zip(terms, shapes, strict=True))
-    sizes: dict[str, int] = {}
-    for labels, shape in zip(operands, shapes, strict=True):
+    labelled = [_labels(term, len(shape), text) for term, shape in zip(terms, shapes, strict=True)]
+    sizes: Sizes = {}
+    for labels, shape in zip(labelled, shapes, strict=True):
         for label, size in zip(labels, shape, strict=True):
             known = sizes.get(label, 1)
-            expect(
-                bool(known == 1 or size == 1 or known == size), f"the equation {text!r}, where {label!r} has the sizes {known} and {size}"
-            )
+            fits = known == 1 or size in (1, known)
+            expect(fits, f"the equation {text!r}, where {label!r} has the sizes {known} and {size}")
             sizes[label] = size if known == 1 else known
+    # A repeated label takes the diagonal, which costs nothing.
+    operands = tuple(dict(zip(labels, shape, strict=True)) for labels, shape in zip(labelled, shapes, strict=True))
     broadcast = tuple(sorted((label for label in sizes if label.startswith(".")), key=lambda label: -int(label[1:])))
     if arrow:
         before, dots, after = right.partition("...")
         output = (*before, *(broadcast if dots else ()), *after)
     else:
-        letters = [label for labels in operands for label in labels if not label.startswith(".")]
+        letters = [label for labels in labelled for label in labels if not label.startswith(".")]
         output = (*broadcast, *sorted(label for label in set(letters) if letters.count(label) == 1))
-    return Equation(operands, output, sizes)
+    return Equation(operands, output)
 
 
-def _labels(term: str, rank: int, text: str) -> Labels:
+def _labels(term: str, rank: int, text: str) -> tuple[str, ...]:
     """One label per dimension; the dimensions under ``...`` are called ``.1``, ``.2``, ... from the right."""
     before, dots, after = term.partition("...")
     hidden = rank - len(before) - len(after)
@@ -81,26 +82,31 @@ def contraction_cost(equation: Equation, path: Sequence[int] | None = None) -> t
 
     ``path`` is the flat list of pairs that torch passes on where it has an optimised order; each pair is taken out and its result put at the end.
     """
-    remaining = [tuple(dict.fromkeys(labels)) for labels in equation.operands]  # a repeated label takes the diagonal, which costs nothing
+    remaining = list(equation.operands)
     if len(remaining) == 1:
-        return 0, _summed(remaining[0], set(equation.output), equation.sizes)[1]
+        return 0, _summed(remaining[0], set(equation.output))[1]
     macs = additions = 0
     pairs = list(zip(path[::2], path[1::2], strict=True)) if path else [(0, 1)] * (len(remaining) - 1)
     for i, j in pairs:
         first, second = remaining[i], remaining[j]
-        remaining = [labels for position, labels in enumerate(remaining) if position not in (i, j)]
+        remaining = [operand for position, operand in enumerate(remaining) if position not in (i, j)]
         needed = set(equation.output).union(*remaining)
-        first, before_first = _summed(first, needed | set(second), equation.sizes)
-        second, before_second = _summed(second, needed | set(first), equation.sizes)
-        together = tuple(dict.fromkeys((*first, *second)))
-        macs += prod(equation.sizes[label] for label in together)
+        first, before_first = _summed(first, needed | _long(second))
+        second, before_second = _summed(second, needed | _long(first))
+        together = {label: max(first.get(label, 1), second.get(label, 1)) for label in (*first, *second)}
+        macs += prod(together.values())
         additions += before_first + before_second
-        result = tuple(label for label in together if label in needed)
+        result = {label: size for label, size in together.items() if label in needed}
         remaining = [*remaining, result] if path else [result, *remaining]
     return macs, additions
 
 
-def _summed(labels: Labels, needed: set[str], sizes: Mapping[str, int]) -> tuple[Labels, int]:
+def _long(operand: Sizes) -> set[str]:
+    """The labels over which a product with this operand sums: those of size one are no reason to wait with a sum."""
+    return {label for label, size in operand.items() if size != 1}
+
+
+def _summed(operand: Sizes, needed: set[str]) -> tuple[Sizes, int]:
     """An operand after labels that nobody needs were summed away, and the additions that this took (one per element)."""
-    kept = tuple(label for label in labels if label in needed)
-    return kept, 0 if len(kept) == len(labels) else prod(sizes[label] for label in labels)
+    kept = {label: size for label, size in operand.items() if label in needed or size == 1}
+    return kept, 0 if len(kept) == len(operand) else prod(operand.values())

@@ -18,8 +18,7 @@ _ONE = """
     special_bessel_j1 special_digamma igamma igammac special_ndtri special_zeta sinc ceil floor round trunc fix frac rad2deg deg2rad eq
     ne lt le gt ge not_equal less less_equal greater greater_equal isclose logical_and logical_or logical_xor logical_not bitwise_and
     bitwise_or bitwise_xor bitwise_not __and__ __or__ __xor__ bitwise_left_shift bitwise_right_shift __lshift__ __rshift__ gcd lcm hypot
-    copysign nextafter ldexp heaviside isnan isinf isfinite isposinf isneginf isreal angle conj_physical bernoulli uniform normal
-    exponential geometric cauchy log_normal random rand randn randint rand_like randn_like randint_like arange linspace logspace
+    copysign nextafter ldexp heaviside isnan isinf isfinite isposinf isneginf isreal angle conj_physical arange linspace logspace
 """.split()  # noqa: SIM905 - a list would take a hundred lines
 
 _TWO = ("rsqrt", "clamp", "clip", "nan_to_num", "logit", "xlogy", "special_xlogy")
@@ -43,6 +42,8 @@ FLOPS_PER_ELEMENT = (
 )
 def elementwise(op: Signature) -> Cost:
     """``z = f(x, y, ...)`` with broadcasting; `add` and `sub` with a scale other than one count the product too."""
+    if op.kind in ("clamp", "clip"):
+        return count(op, other=((op.get("min") is not None) + (op.get("max") is not None)) * op.output.elements)
     scaled = op.kind in ("add", "sub", "rsub") and op.get("alpha", 1) != 1
     return count(op, other=(FLOPS_PER_ELEMENT[op.kind] + scaled) * op.output.elements)
 
@@ -62,3 +63,13 @@ def foreach(op: Signature) -> Cost:
 def cross(op: Signature) -> Cost:
     """``[*, 3] = cross([*, 3], [*, 3])``."""
     return count(op, other=3 * op.output.elements)
+
+
+@rule(
+    "uniform", "normal", "bernoulli", "exponential", "geometric", "cauchy", "log_normal", "random", "rand", "randn", "randint", "rand_like",
+    "randn_like", "randint_like", flops="1 per element: a draw", source="one function call each",
+)  # fmt: skip
+def draw(op: Signature) -> Cost:
+    """``x = draw()``: what was there before, or the tensor whose shape is taken, is not read; probabilities and means are."""
+    reads_first = op.effect != "inplace" and op.kind in ("normal", "bernoulli")
+    return count(op, other=op.output.elements, reads=[(type.elements, type) for type in op.read[0 if reads_first else 1 :]])

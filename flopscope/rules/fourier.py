@@ -25,6 +25,10 @@ _REAL = [
 ]
 
 
+_HALVING = ("fft_rfft", "fft_rfft2", "fft_rfftn", "fft_ihfft", "fft_ihfft2", "fft_ihfftn", "_fft_r2c")
+"""Transforms whose result is half as long as they are."""
+
+
 @rule(
     *_COMPLEX, *_REAL,
     flops="5 n ceil(log2 n) for a complex transform of n points, half of it for a real one",
@@ -33,18 +37,23 @@ _REAL = [
 def fft(op: Signature) -> Cost:
     """``[*, n] = fft([*, n'])``: over several dimensions, n is the product of their lengths."""
     x, out = op.inputs[0], op.output
-    longer = tuple(max(a, b) for a, b in zip(x.shape, out.shape, strict=True))
-    dims = _dims(op, len(longer))
-    points = prod(longer[dim] for dim in dims)
-    transforms = prod(size for dim, size in enumerate(longer) if dim not in dims)
+    dims = _dims(op, len(out.shape))
+    lengths = [out.shape[dim] for dim in dims]
+    if op.kind in _HALVING:
+        asked = op.get("n", op.get("s"))
+        last = asked[-1] if isinstance(asked, tuple) else asked
+        lengths[-1] = x.shape[dims[-1]] if last is None or last < 0 else last
+    points = prod(lengths)
+    transforms = prod(size for dim, size in enumerate(out.shape) if dim not in dims)
     whole = 5 * points * _log2(points) * transforms
-    return count(op, other=whole if op.kind in _COMPLEX and not op.get("is_real_input", False) else whole // 2)
+    return count(op, other=whole if op.kind in _COMPLEX else whole // 2)
 
 
 def _dims(op: Signature, rank: int) -> list[int]:
     dims = op.get("dim")
     if dims is None:
-        dims = tuple(range(rank)) if op.kind.endswith("n") else (-1,)
+        over_all = op.kind.endswith("n")
+        dims = tuple(range(rank - len(op["s"]) if op.get("s") is not None else 0, rank)) if over_all else (-1,)
     elif isinstance(dims, int):
         dims = (dims,)
     return [dim % rank for dim in dims]

@@ -103,6 +103,17 @@ def bilinear(op: Signature) -> Cost:
     return count(op, macs=out * i * j + out * j, other=out if op.get("bias") is not None else 0)
 
 
+@rule("trilinear", flops="2 per MAC", source="definition: the sum of i1 * i2 * i3 over sumdim")
+def trilinear(op: Signature) -> Cost:
+    """``_trilinear(i1, i2, i3, ...)``, to which `bilinear` falls apart: a product of the first two, then one with the third."""
+    shapes = [list(type.shape) for type in op.inputs[:3]]
+    for shape, name in zip(shapes, ("expand1", "expand2", "expand3"), strict=True):
+        for dim in op[name]:
+            shape.insert(dim, 1)
+    first = prod(max(a, b) for a, b in zip(shapes[0], shapes[1], strict=True))
+    return count(op, macs=first + prod(max(sizes) for sizes in zip(*shapes, strict=True)))
+
+
 @rule("tensordot", flops="2 per MAC", source="NumPy documentation of tensordot")
 def tensordot(op: Signature) -> Cost:
     """The product over the dimensions ``dims_a`` of a and ``dims_b`` of b."""

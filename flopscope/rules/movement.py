@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from flopscope.cost import Cost
 from flopscope.graph import Signature, TensorType
-from flopscope.rules.registry import VIEW, count, free, rule
+from flopscope.rules.registry import VIEW, count, free, prod, rule
 
 _NO_FLOPS = "none: elements are moved, not computed"
 _SOURCE = "definition of the op"
 
 # Every op whose results all share memory with its operands is priced by this rule, whatever its kind.
+rule(
+    "profiler::_record_function_enter_new", "profiler::_record_function_enter", "profiler::_record_function_exit",
+    flops="none: a mark for the profiler", source=_SOURCE,
+)(free)  # fmt: skip
 rule(VIEW, flops="none: the result is the same memory under another shape", source=_SOURCE)(free)
 rule(
     "empty", "empty_like", "new_empty", "empty_strided", "new_empty_strided", "empty_permuted",
@@ -27,7 +31,7 @@ rule(
     "reshape", "flatten", "unflatten", "view_as", "reshape_as", "ravel", "permute_copy", "expand_copy",
     "cat", "concat", "concatenate", "stack", "hstack", "vstack", "dstack", "column_stack", "row_stack", "block_diag", "cartesian_prod", "meshgrid",
     "split_copy", "split_with_sizes_copy", "unbind_copy", "slice_copy", "select_copy", "broadcast_tensors", "atleast_1d", "atleast_2d", "atleast_3d",
-    "repeat", "tile", "repeat_interleave", "roll", "flip", "fliplr", "flipud", "rot90", "tril", "triu", "diag", "diag_embed", "channel_shuffle",
+    "repeat", "tile", "repeat_interleave", "roll", "flip", "fliplr", "flipud", "rot90", "tril", "triu", "diag", "diagflat", "diag_embed", "channel_shuffle",
     "native_channel_shuffle", "pixel_shuffle", "pixel_unshuffle", "im2col", "unfold", "pad", "constant_pad_nd", "_pad_circular", "_pad_enum",
     "complex", "view_as_real_copy", "view_as_complex_copy", "real", "imag", "resolve_conj", "resolve_neg", "tril_indices", "triu_indices",
     "masked_fill", "where", "as_strided_copy", "as_strided_scatter", "slice_scatter", "select_scatter", "diagonal_scatter", "vander",
@@ -66,10 +70,11 @@ def write(op: Signature) -> Cost:
     return count(op, reads=[(type.elements, type) for type in op.inputs] if op.kind == "one_hot" else [])
 
 
-def _rows(op: Signature, source: TensorType) -> list[tuple[int, TensorType]]:
+def _rows(op: Signature, source_name: str) -> list[tuple[int, TensorType]]:
     """The looked-up elements of the source, and all other inputs (the indices)."""
-    others = [type for type in op.inputs if type is not source]
-    return [(op.output.elements, source), *((type.elements, type) for type in others)]
+    others = {name: value for name, value in op.arguments.items() if name != source_name}
+    indices = Signature(op.target, op.kind, others, (), written_only=op.written_only).read
+    return [(op.output.elements, op[source_name]), *((type.elements, type) for type in indices)]
 
 
 @rule(
@@ -86,8 +91,7 @@ def _rows(op: Signature, source: TensorType) -> list[tuple[int, TensorType]]:
 )
 def look_up(op: Signature) -> Cost:
     """``out = source[indices]``: reads the elements that it returns, and the indices."""
-    source = op["weight"] if op.kind == "embedding" else op.inputs[0]
-    return count(op, reads=_rows(op, source))
+    return count(op, reads=_rows(op, "weight" if op.kind == "embedding" else next(iter(op.arguments))))
 
 
 @rule(
@@ -131,12 +135,36 @@ def put_and_combine(op: Signature) -> Cost:
 
 
 def _put(op: Signature, flops_per_element: int) -> Cost:
-    """The scattered elements are those of the largest input besides the target."""
+    """What moves is the part of the target that the indices name, however small the values are that are spread over it."""
     target, *others = op.inputs
-    moved = max((type.elements for type in others), default=0)
+    moved = _named_elements(op)
     accumulates = flops_per_element or int(bool(op.get("accumulate", False)))
     reads = [(type.elements, type) for type in others] + ([(moved, target)] if accumulates else [])
     if op.effect != "inplace":
         reads.append((target.elements, target))
     written = moved if op.effect == "inplace" else op.output.elements + moved
     return count(op, other=accumulates * moved, reads=reads, writes=[(written, target)])
+
+
+def _named_elements(op: Signature) -> int:
+    """How many elements of the target the indices name; of a mask as many as it has, which is an upper bound."""
+    target, index = op.inputs[0], op.get("index")
+    if "indices" in op.arguments:
+        return _indexed_elements(target, op["indices"])
+    if index is None:
+        return max((type.elements for type in op.inputs[1:]), default=0)
+    if op.kind.startswith("index_"):
+        return int(index.elements * target.elements // max(target.shape[op["dim"]] if target.shape else 1, 1))
+    return int(index.elements)
+
+
+def _indexed_elements(target: TensorType, indices: tuple[TensorType | None, ...]) -> int:
+    """``target[indices]``: index tensors broadcast; dimensions without one are taken whole."""
+    dim, whole, named = 0, 1, 1
+    for index in indices:
+        if index is None:
+            whole *= target.shape[dim]
+        else:
+            named = max(named, index.elements)
+        dim += len(index.shape) if index is not None and index.dtype in ("bool", "uint8") else 1
+    return named * whole * prod(target.shape[dim:])

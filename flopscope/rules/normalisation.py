@@ -84,3 +84,17 @@ def rms_norm(op: Signature) -> Cost:
 def weight_norm(op: Signature) -> Cost:
     """``[o, *] = g * v / |v|`` with ``v: [o, *]`` and ``g: [o, 1, ..]``."""
     return count(op, other=4 * op["v"].elements + 2 * op["g"].elements, writes=[(op["v"].elements, op.output)])
+
+
+@rule(
+    "embedding_renorm",
+    "renorm",
+    flops="3 per element of the rows that are looked up (square, add, scale)",
+    source="PyTorch documentation of torch.renorm",
+)
+def renorm(op: Signature) -> Cost:
+    """``[v, d] = embedding_renorm([v, d], [l], max_norm)``: an upper bound, as if every row were too long."""
+    target = op.inputs[0]
+    rows = op["indices"].elements if op.kind == "embedding_renorm" else target.shape[0]
+    elements = rows * prod(target.shape[1:])
+    return count(op, other=3 * elements, reads=[(elements, target)], writes=[(elements, target)])

@@ -40,7 +40,7 @@ def _layers(op: Signature, gates: int, per_unit: int) -> Cost:
 
 @rule(
     "lstm",
-    flops="2 per MAC, 1 per bias; per unit and token 26: 3 sigmoids, 2 tanh, additions and products",
+    flops="2 per MAC, 1 per bias; per unit and token 22: 3 sigmoids, 2 tanh, additions and products",
     source="PyTorch documentation of torch.nn.LSTM",
 )
 def lstm(op: Signature) -> Cost:

@@ -10,13 +10,20 @@ _DEFINITION = "the definition, one operation per element read"
 
 
 @rule(
-    "sum", "nansum", "prod", "max", "min", "amax", "amin", "argmax", "argmin", "any", "all", "count_nonzero", "trace",
+    "sum", "nansum", "prod", "max", "min", "amax", "amin", "argmax", "argmin", "any", "all", "count_nonzero",
     flops="1 per input element: add, multiply or compare", source=_DEFINITION,
 )  # fmt: skip
 def reduce(op: Signature) -> Cost:
     """``[*] = reduce([*, d], dim)``; with two tensors `max` and `min` are elementwise."""
-    elementwise = len(op.inputs) > 1
+    elementwise = op.get("other") is not None
     return count(op, other=op.output.elements if elementwise else op.inputs[0].elements)
+
+
+@rule("trace", flops="1 per element of the diagonal", source=_DEFINITION)
+def trace(op: Signature) -> Cost:
+    """``[] = trace([n, m])``."""
+    diagonal = min(op.inputs[0].shape)
+    return count(op, other=diagonal, reads=[(diagonal, op.inputs[0])])
 
 
 @rule("aminmax", flops="2 per input element: two comparisons", source=_DEFINITION)
@@ -52,8 +59,12 @@ def variance(op: Signature) -> Cost:
     flops="2 per input element, 1 per output element",
     source="definition of a p-norm",
 )
-def norm(op: Signature) -> Cost:
-    """``[*] = |[*, d]|``."""
+def norm(op: Signature) -> Cost | None:
+    """``[*] = |[*, d]|``; the spectral norms of a matrix need its singular values, for which there is no rule yet."""
+    dims = op.get("dim")
+    is_matrix = len(op.inputs[0].shape) == 2 if dims is None else isinstance(dims, tuple) and len(dims) == 2
+    if op.kind == "linalg_norm" and is_matrix and op.get("ord") in (2, -2, "nuc"):
+        return None
     return count(op, other=2 * op.inputs[0].elements + op.output.elements)
 
 
@@ -89,7 +100,11 @@ def cdist(op: Signature) -> Cost:
     return count(op, other=op.output.elements * (3 * x1.shape[-1] + 1))
 
 
-@rule("cosine_similarity", flops="6 per element of a pair, 5 per output element", source="definition: a.b / (|a| |b|)")
+@rule("cosine_similarity", flops="6 per coordinate of each pair of vectors, 5 per pair", source="definition: a.b / (|a| |b|)")
 def cosine_similarity(op: Signature) -> Cost:
     """``[*] = cosine_similarity([*, d], [*, d], dim)``."""
-    return count(op, other=6 * max(op.inputs[0].elements, op.inputs[1].elements) + 5 * op.output.elements)
+    x1, x2 = op.inputs[0], op.inputs[1]
+    rank = max(len(x1.shape), len(x2.shape))
+    dim = op.get("dim", 1) % rank - rank
+    length = max(type.shape[dim] for type in (x1, x2) if len(type.shape) >= -dim)
+    return count(op, other=(6 * length + 5) * op.output.elements)

@@ -16,7 +16,7 @@ from flopscope.cost import FLOPS_PER_MAC, ZERO, Cost
 from flopscope.errors import RuleError
 from flopscope.graph import Signature, TensorType
 
-Formula = Callable[[Signature], Cost]
+Formula = Callable[[Signature], Cost | None]
 AnyFormula = TypeVar("AnyFormula", bound=Callable[..., Any])
 
 _FORM: Final = """Write it as
@@ -31,7 +31,7 @@ VIEW: Final = "any_view"
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A formula, with what it counts and who says so."""
+    """A formula, with what it counts and who says so. A formula returns ``None`` for a call that it cannot price after all."""
 
     key: str
     formula: Formula
@@ -181,7 +181,7 @@ def count(op: Signature, *, macs: int = 0, other: int = 0, reads: Traffic | None
         reads: the elements that are read; by default every input, each once.
         writes: the elements that are written; by default every output.
     """
-    read = [(type.stored_elements, type) for type in op.inputs] if reads is None else list(reads)
+    read = [(type.stored_elements, type) for type in op.read] if reads is None else list(reads)
     written = [(type.elements, type) for type in op.outputs] if writes is None else list(writes)
     return Cost(
         macs=macs,

@@ -16,7 +16,7 @@ def _log2(choices: int) -> int:
 
 def _length(op: Signature) -> int:
     shape = op.inputs[0].shape
-    return shape[op.get("dim", -1)] if shape else 1
+    return shape[0 if op.kind == "msort" else op.get("dim", -1)] if shape else 1
 
 
 @rule(
@@ -27,23 +27,31 @@ def _length(op: Signature) -> int:
     "_unique2",
     "unique_dim",
     "unique_consecutive",
+    "mode",
+    "quantile",
+    "nanquantile",
     flops="n ceil(log2 n) comparisons per row of n",
     source=_SOURCE,
 )
 def sort(op: Signature) -> Cost:
     """``[*, n] = sort([*, n], dim)``."""
     elements = op.inputs[0].elements
-    length = elements if "unique" in op.kind else _length(op)
+    whole = "unique" in op.kind or ("quantile" in op.kind and op.get("dim") is None)
+    length = elements if whole else _length(op)
     return count(op, other=elements * _log2(length))
+
+
+@rule("median", "nanmedian", flops="n ceil(log2(n // 2 + 2)) comparisons per row of n: a heap of half the elements", source=_SOURCE)
+def median(op: Signature) -> Cost:
+    """``[*] = median([*, n], dim)``."""
+    elements = op.inputs[0].elements
+    length = elements if op.get("dim") is None else _length(op)
+    return count(op, other=elements * _log2(length // 2 + 2))
 
 
 @rule(
     "topk",
     "kthvalue",
-    "median",
-    "nanmedian",
-    "mode",
-    "quantile",
     flops="n ceil(log2(k + 1)) comparisons per row of n: a heap of k elements",
     source=_SOURCE,
 )

@@ -34,13 +34,20 @@ def test_torchvision_detection_runs_for_real_and_says_so() -> None:
 def test_timm() -> None:
     pytest.importorskip("timm")
     report = analyze("timm:efficientnet_b1")
-    assert [value.shape for value in report.graph.inputs] == [(1, 3, 256, 256)]
+    assert [value.shape for value in report.graph.inputs] == [(1, 3, 240, 240)]
     assert report.total.params == 7_794_184
-    with pytest.raises(SpecError, match="timm has no model 'efficientnet_b99'. Did you mean"):
+    with pytest.raises(SpecError, match=r"timm has no model 'efficientnet_b99'. Did you mean"):
         flopscope.load("timm:efficientnet_b99")
 
 
-LLAMA = {"vocab_size": 1000, "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 3, "num_attention_heads": 4, "num_key_value_heads": 2}
+LLAMA = {
+    "vocab_size": 1000,
+    "hidden_size": 64,
+    "intermediate_size": 96,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+}
 
 
 def test_llama_is_the_sum_that_people_do_by_hand() -> None:
@@ -48,8 +55,7 @@ def test_llama_is_the_sum_that_people_do_by_hand() -> None:
     report = analyze("hf:llama", LLAMA, "input_ids=2x32:int64")
     tokens, width, kv_width, hidden = 2 * 32, 64, 32, 96
     layer = tokens * (2 * width * width + 2 * width * kv_width + 3 * width * hidden) + 2 * (2 * 32 * 32 * width)
-    rotary = 16 // 2 * 32  # the product of frequencies and positions
-    assert report.total.macs == 3 * layer + tokens * width * 1000 + rotary
+    assert report.total.macs == 3 * layer + tokens * width * 1000
     assert report.total.params == 2 * 1000 * 64 + 3 * (2 * 64 * 64 + 2 * 64 * 32 + 3 * 64 * 96 + 2 * 64) + 64
     assert report.uncounted == []
     assert report.notes == ["built as LlamaForCausalLM; inputs: input_ids 1x128 (change with --input NAME=SHAPE)"]
@@ -61,7 +67,7 @@ def test_experts_are_counted_as_many_as_a_token_visits() -> None:
     report = analyze("hf:mixtral", settings, "input_ids=1x32:int64")
     tokens, width, kv_width, hidden = 32, 64, 32, 96
     layer = tokens * (2 * width * width + 2 * width * kv_width + width * 8 + 2 * 3 * width * hidden) + 2 * 32 * 32 * width
-    assert report.total.macs == 3 * layer + tokens * width * 1000 + 16 // 2 * 32
+    assert report.total.macs == 3 * layer + tokens * width * 1000
     assert report.uncounted == []
 
 
@@ -77,7 +83,8 @@ def test_gpt2() -> None:
 def test_a_model_of_671_billion_parameters_is_built_and_analysed_without_memory() -> None:
     pytest.importorskip("transformers")
     report = analyze("hf:deepseek_v3")
-    assert report.total.params == 671_026_419_200
+    router_biases = 58 * 256  # buffers in transformers, part of the published count
+    assert report.total.params + router_biases == 671_026_419_200
     assert report.uncounted == []
 
 
@@ -87,13 +94,17 @@ def test_configs_in_files(tmp_path: Path) -> None:
     config.write_text(json.dumps({"model_type": "bert", "num_hidden_layers": 1, "architectures": ["BertModel"]}))
     for spec in (f"hf:{tmp_path}", f"hf:{config}"):
         assert "built as BertModel" in analyze(spec).notes[0]
-    for text, message in [("{", "is no readable JSON"), ("{}", "has no field 'model_type'"), ('{"model_type": "berd"}', "hf has no model 'berd'. Did you mean")]:
+    for text, message in [
+        ("{", "is no readable JSON"),
+        ("{}", "has no field 'model_type'"),
+        ('{"model_type": "berd"}', "hf has no model 'berd'. Did you mean"),
+    ]:
         config.write_text(text)
         with pytest.raises(SpecError, match=message):
             flopscope.load(f"hf:{config}")
     with pytest.raises(SpecError, match="there is no file"):
         flopscope.load(f"hf:{tmp_path}/other.json")
-    with pytest.raises(SpecError, match="the config of hf:bert has no field 'num_layer'. It has: "):
+    with pytest.raises(SpecError, match=r"the config of hf:bert has no field 'num_layer'. It has: "):
         flopscope.load("hf:bert", {"num_layer": 3})
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from flopscope.errors import FlopscopeError, InputError, SpecError
 from flopscope.frontends.torch.building import building
-from flopscope.frontends.torch.inputs import tensor_from_text
+from flopscope.frontends.torch.inputs import dtype_of, tensor_from_text
 
 if TYPE_CHECKING:
     from torch import nn
@@ -56,9 +56,9 @@ class Loaded:
             name, equals, shape = text.rpartition("=")
             if equals:
                 self._check_name(name.strip())
-                named[name.strip()] = tensor_from_text(shape)
+                named[name.strip()] = tensor_from_text(shape, dtype_of(self.model))
             else:
-                positional.append(tensor_from_text(text))
+                positional.append(tensor_from_text(text, dtype_of(self.model)))
         if positional:  # inputs in order replace the model's own, whatever these were called
             names = _positional_names(self.model)[: len(positional)]
             named = {name: value for name, value in named.items() if name not in names}

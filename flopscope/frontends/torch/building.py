@@ -35,7 +35,7 @@ class _Builder(TorchDispatchMode):
         tensors = flat_tensors((*args, *kwargs.values()))
         if not any(tensor.device.type == "meta" for tensor in tensors):
             return func(*args, **kwargs)
-        overwrites = schema.mutated_names and not schema.inplace_view and bool(args) and tensors[0] is args[0]
+        overwrites = schema.mutated_names and not schema.only_reshapes and bool(args) and tensors[0] is args[0]
         if overwrites and tensors[0].device.type == "meta":
             return tensors[0]  # what an initialiser writes into memory that does not exist
         return func(*map_tensors(args, _as_meta, _META), **{name: map_tensors(item, _as_meta, _META) for name, item in kwargs.items()})

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from flopscope.graph import Op, TensorType
 from flopscope.graph import Tensor as Value
+from flopscope.graph import TensorType
 
 DTYPE_NAMES: dict[torch.dtype, str] = {
     value: str(value).removeprefix("torch.") for value in vars(torch).values() if isinstance(value, torch.dtype)
@@ -19,25 +19,27 @@ CELL = "_flopscope_cell"
 class Cell:
     """The state of one live tensor during one trace.
 
-    Cells that share memory share a root, and the root knows the last op that wrote to the memory (``writer``). A cell that has ``seen``
-    another op than that shows a value that is out of date. ``concrete`` on the root says that the memory holds true data.
+    Cells that share memory share a root, and the root knows what was last written to the memory (``written``). A cell that has ``seen``
+    something else shows a value that is out of date. ``concrete`` on the root says that the memory holds true data, and ``from_input``
+    that this data comes from the inputs.
     """
 
-    __slots__ = ("above", "concrete", "owner", "seen", "type", "value", "writer")
-
-    is_normal = False
-    """Whether the tensors on this memory are normal ones: results are inference tensors, what the user made mostly is not."""
+    __slots__ = ("above", "concrete", "from_input", "owner", "seen", "type", "value", "written")
 
     def __init__(self, owner: object, type: TensorType, value: Value, root: Cell | None) -> None:
         self.owner = owner
         """The trace that this cell belongs to: a tensor that outlives one trace must not carry its cell into the next."""
         self.type = type
         self.value = value
-        self.writer: Op | None = None
-        self.concrete = False
+        self.written: Value | None = None
+        self.concrete = self.from_input = False
         self.above = root
         """The root, or ``None`` for a cell that is its own (a reference to itself would leave work for the garbage collector)."""
-        self.seen: Op | None = None if root is None else root.writer
+        self.seen: Value | None = None if root is None else root.written
+
+    def __deepcopy__(self, memo: object) -> Cell:
+        """A copied tensor shows the same value."""
+        return self
 
     @property
     def root(self) -> Cell:
@@ -55,7 +57,8 @@ class AdoptedCell(Cell):
         self.type = value.type
         self.value = value
         self.above = None
-        self.writer = self.seen = None
+        self.written = self.seen = None
+        self.from_input = False
         self.tensor = tensor
         """The tensor itself: it is known by its id, which is only unique while it lives."""
         self.version = None if tensor.is_inference() else tensor._version
@@ -65,9 +68,9 @@ class AdoptedCell(Cell):
         self.concrete = real is not None
 
     @property
-    def is_normal(self) -> bool:  # type: ignore[override]
-        """Whether the tensor is a normal one."""
-        return self.version is not None
+    def borrows(self) -> bool:
+        """Whether the data is the user's own memory, which may be read but not written."""
+        return self.real is not None and self.real.device.type == "cpu" and self.real.data_ptr() == _address(self.tensor)
 
     def restore_version(self) -> None:
         """Undo what torch noted when an op was announced as writing to the tensor, which no op did."""
@@ -92,6 +95,10 @@ def type_of(tensor: Tensor) -> TensorType:
 def meta_like(tensor: Tensor) -> Tensor:
     """A meta tensor with the shape, strides and dtype of another and memory of its own; nothing is read or copied."""
     return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
+
+
+def _address(tensor: Tensor) -> int | None:
+    return None if tensor.device.type == "meta" else tensor.data_ptr()
 
 
 def private_copy(tensor: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +27,12 @@ class Inventory:
     facts: list[tuple[int, torch.Size, torch.dtype, bool]] = field(default_factory=list)
     """Of each weight: its id, shape, dtype and whether it is trainable."""
 
+    def add_stranger(self, tensor: Tensor) -> None:
+        """A parameter that the model holds outside its modules, or that a function reaches in some other way."""
+        if id(tensor) not in self.weights:
+            self.weights[id(tensor)] = (f"(parameter {len(self.weights)})", "", True)
+            self.facts.append((id(tensor), tensor.shape, tensor.dtype, tensor.requires_grad))
+
     def weight_list(self, parameters: bool) -> list[Weight]:
         """The parameters, or the buffers."""
         found = []
@@ -45,6 +52,15 @@ class Census:
     paths: dict[int, str] = field(default_factory=dict)
     """The first path of each module, by its id."""
     inventory: Inventory = field(default_factory=Inventory)
+    kept: list[Tensor] = field(default_factory=list)
+    """Weights of scripted modules, whose Python objects would else be made anew at each access."""
+
+    @staticmethod
+    def of_function(name: str) -> Census:
+        """A function owns nothing that can be known before it runs."""
+        census = Census()
+        census.inventory.modules.append(("", name))
+        return census
 
 
 def take_census(model: nn.Module) -> Census:
@@ -65,11 +81,18 @@ def _visit(module: nn.Module, path: str, census: Census) -> None:
     census.modules.append(module)
     census.inventory.modules.append((path, type(module).__name__))
     prefix = f"{path}." if path else ""
-    if module._parameters:
-        _list_weights(module._parameters, True, path, prefix, census.inventory)
-    if module._buffers:
-        _list_weights(module._buffers, False, path, prefix, census.inventory)
-    for name, child in module._modules.items():
+    if isinstance(module, torch.jit.ScriptModule):
+        parameters: Any = dict(module.named_parameters(recurse=False))
+        buffers: Any = dict(module.named_buffers(recurse=False))
+        children: Any = dict(module.named_children())
+        census.kept += [*parameters.values(), *buffers.values()]
+    else:
+        parameters, buffers, children = module._parameters, module._buffers, module._modules
+    if parameters:
+        _list_weights(parameters, True, path, prefix, census.inventory)
+    if buffers:
+        _list_weights(buffers, False, path, prefix, census.inventory)
+    for name, child in children.items():
         if child is not None:
             _visit(child, prefix + name, census)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 import random
 import sys
+from collections import OrderedDict, defaultdict, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-_COPIED = frozenset((dict, list, set))
+_COPIED = frozenset((dict, list, set, OrderedDict, defaultdict, deque))
 
 
 @contextmanager
@@ -22,7 +23,9 @@ def untouched(modules: list[nn.Module]) -> Iterator[None]:
     Attributes are restored by identity, and lists, dicts and sets that are attributes by their members. Data that an attribute holds at a
     deeper level is not followed.
     """
+    modules = [module for module in modules if not isinstance(module, torch.jit.ScriptModule)]  # their state is not in Python
     before = [_snapshot(module) for module in modules]
+    default_dtype = torch.get_default_dtype()
     random_state, torch_state = random.getstate(), torch.get_rng_state()
     numpy_random = getattr(sys.modules.get("numpy"), "random", None)
     numpy_state = numpy_random.get_state() if numpy_random is not None else None
@@ -31,6 +34,7 @@ def untouched(modules: list[nn.Module]) -> Iterator[None]:
     finally:
         for module, snapshot in zip(modules, before, strict=True):
             _restore(module, snapshot)
+        torch.set_default_dtype(default_dtype)
         random.setstate(random_state)
         torch.set_rng_state(torch_state)
         if numpy_random is not None and numpy_state is not None:
@@ -80,7 +84,7 @@ def _restore_members(container: Any, copy: Any) -> None:
     if copy is None or not _same_members(container, copy):
         container.clear()
         if copy:
-            (container.extend if isinstance(container, list) else container.update)(copy)
+            (container.extend if isinstance(container, (list, deque)) else container.update)(copy)
 
 
 def _same_members(one: Any, other: Any) -> bool:

@@ -27,6 +27,8 @@ def infer(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     Raises:
         NoShapeError: the op reads values, or has no kernel that answers without them.
     """
+    if func in _SAME_DTYPES:
+        _check_dtypes(args)
     short = shortcut(func)
     if short is not None and (answer := short(*args, **kwargs)) is not None:
         return answer
@@ -38,9 +40,24 @@ def infer(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     return _run_on_zeros(func, args, kwargs)
 
 
+aten = torch.ops.aten
+_SAME_DTYPES = frozenset((
+    aten.linear.default, aten.matmul.default, aten.mm.default, aten.bmm.default, aten.mv.default, aten.dot.default, aten.addmm.default,
+    aten.baddbmm.default,
+))  # fmt: skip
+
+
+def _check_dtypes(args: Any) -> None:
+    """What kernels refuse and meta kernels accept: a product of tensors of different dtypes."""
+    dtypes = {arg.dtype for arg in args if isinstance(arg, Tensor)}
+    if len(dtypes) > 1 and not (torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda")):
+        names = " and ".join(sorted(str(dtype).removeprefix("torch.") for dtype in dtypes))
+        raise RuntimeError(f"a product of tensors needs one dtype, but got {names}")
+
+
 def _is_about_meta(error: Exception) -> bool:
     text = str(error)
-    return isinstance(error, NotImplementedError) or "meta" in text.lower() or "data-dependent" in text
+    return isinstance(error, NotImplementedError) or any(sign in text.lower() for sign in ("meta", "data-dependent", "fake impl"))
 
 
 def _run_on_zeros(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:

@@ -20,7 +20,7 @@ def looks_like_shape(text: str) -> bool:
     return _SHAPE.fullmatch(text.strip()) is not None
 
 
-def tensor_from_text(text: str) -> torch.Tensor:
+def tensor_from_text(text: str, default_dtype: str = "float32") -> torch.Tensor:
     """A tensor of the shape and dtype that the text names: without data for floating point, zeros for integers, ones for booleans.
 
     Raises:
@@ -31,7 +31,7 @@ def tensor_from_text(text: str) -> torch.Tensor:
         raise InputError(
             f"{text!r} is no shape: expected sizes with an x between them and an optional dtype, as in '1x3x224x224' or '1x128:int64'"
         )
-    name = match["dtype"] or "float32"
+    name = match["dtype"] or default_dtype
     dtype = getattr(torch, _SHORT.get(name, name), None)
     if not isinstance(dtype, torch.dtype):
         raise InputError(
@@ -48,6 +48,14 @@ def tensor_from_text(text: str) -> torch.Tensor:
     return torch.ones(shape, dtype=dtype) if dtype is torch.bool else torch.zeros(shape, dtype=dtype)
 
 
-def tensors_from_text(inputs: Any) -> Any:
+def tensors_from_text(inputs: Any, default_dtype: str = "float32") -> Any:
     """The same nested inputs with every text that names a shape replaced by a tensor."""
-    return tree_map(lambda leaf: tensor_from_text(leaf) if isinstance(leaf, str) and looks_like_shape(leaf) else leaf, inputs)
+    return tree_map(
+        lambda leaf: tensor_from_text(leaf, default_dtype) if isinstance(leaf, str) and looks_like_shape(leaf) else leaf, inputs
+    )
+
+
+def dtype_of(model: Any) -> str:
+    """The dtype of a model's first floating-point parameter, which its inputs most likely have too; else float32."""
+    parameters = model.parameters() if isinstance(model, torch.nn.Module) else ()
+    return next((str(p.dtype).removeprefix("torch.") for p in parameters if p.is_floating_point()), "float32")

@@ -23,7 +23,7 @@ class Entry:
     templates: tuple[Tensor | None, ...]
     """A meta tensor for each output, to be copied; ``None`` for an output that is absent."""
     normal_templates: tuple[Tensor | None, ...]
-    """The same as normal tensors, where the op is a view: torch lets a view of a normal tensor be nothing else."""
+    """The same as normal tensors: a view of a normal tensor must be one, and so must any result outside inference mode."""
     sources: tuple[int | None, ...]
     """For each output, the operand that it shares memory with."""
     is_simple: bool
@@ -35,7 +35,8 @@ class Entry:
     changed: tuple[int, ...] = ()
     """The operands that have a new value after the op, because it wrote to them or returned them."""
     writes: bool = False
-    changes_shape: bool = False
+    reshaped: tuple[tuple[int, Tensor], ...] = ()
+    """The operands whose shape or strides the op changes, each with a meta tensor of the new shape."""
     container: type | None = None
     """``list`` or ``tuple`` where the op returns several outputs."""
     elements: int = 0
@@ -87,23 +88,28 @@ def entry_of(
     returned = tuple(source for leaf, source in zip(leaves, sources, strict=True) if source is not None and leaf is twins[source])
     returns_operands = bool(written or leaves) and len(returned) == len(leaves)
     changed = tuple(dict.fromkeys((*written, *returned)))
-    after = [type_of(twins[position]) if schema.inplace_view else types[position] for position in changed]
+    after = [type_of(twins[position]) if position in written else types[position] for position in changed]
+    reshaped = tuple(
+        (position, meta_like(twins[position])) for position, type in zip(changed, after, strict=True) if type is not types[position]
+    )
     made = [] if returns_operands else [type_of(leaf) for leaf in leaves if leaf is not None]
-    effect: Effect = "inplace" if written else "view" if leaves and None not in sources else "fresh"
+    effect: Effect = (
+        "view" if schema.only_reshapes or (not written and leaves and None not in sources) else "inplace" if written else "fresh"
+    )
     is_single = isinstance(result, Tensor)
     return Entry(
         signature=describe(schema, args, kwargs, types, (*made, *after), effect),
         templates=tuple(
             None if leaf is None else leaf if source is None else meta_like(leaf) for leaf, source in zip(leaves, sources, strict=True)
         ),
-        normal_templates=_normal(leaves) if any(source is not None for source in sources) else (),
+        normal_templates=_normal(leaves),
         sources=sources,
         is_simple=is_single and not changed,
-        overwrites_first=is_single and written == returned == changed == (0,) and not schema.inplace_view and args[0] is operands[0],
+        overwrites_first=is_single and written == returned == changed == (0,) and not reshaped and args[0] is operands[0],
         returned=returned if returns_operands else None,
         changed=changed,
         writes=bool(written),
-        changes_shape=schema.inplace_view,
+        reshaped=reshaped,
         container=None if is_single or result is None else list if isinstance(result, list) else tuple,
         elements=sum(leaf.numel() for leaf in leaves if leaf is not None),
     )
@@ -135,7 +141,7 @@ def describe(
     # torch passes arguments in the order of the schema, so the types come in that order too.
     arguments = {name: typed(value) for name, value in named_arguments(schema, args, kwargs).items()}
     kind, arguments = normalise(schema.target, arguments)
-    return Signature(target=schema.target, kind=kind, arguments=arguments, outputs=outputs, effect=effect)
+    return Signature(schema.target, kind, arguments, outputs, effect, schema.out_names)
 
 
 def shared_memory(tensor: Tensor, operands: Sequence[Tensor]) -> int | None:

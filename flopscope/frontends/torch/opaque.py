@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from torch import Tensor, nn
+from torch.utils._python_dispatch import _disable_current_modes
 from torch.utils._pytree import tree_flatten
 
 from flopscope.frontends.torch.tracer import Tracer
 from flopscope.graph import Op, Signature
+from flopscope.graph import Tensor as Value
 
 
 def target_of(module_class: type) -> str:
@@ -16,11 +18,19 @@ def target_of(module_class: type) -> str:
     return f"module::{module_class.__module__}.{module_class.__qualname__}"
 
 
-def collapse(tracer: Tracer, module: nn.Module, path: str, args: Any, output: Any, first_op: int) -> None:
+def values_of(tracer: Tracer, nested: Any) -> list[Value]:
+    """The values of the tensors in nested inputs."""
+    with _disable_current_modes():
+        return [tracer.value_of(leaf) for leaf in tree_flatten(nested)[0] if isinstance(leaf, Tensor)]
+
+
+def collapse(tracer: Tracer, module: nn.Module, path: str, inputs: list[Value], output: Any, first_op: int) -> None:
     """Replace the ops that ran since ``first_op`` by one, whose arguments are the inputs, weights and plain attributes of the module."""
-    inputs = [tracer.cell_of(leaf).value for leaf in tree_flatten(args)[0] if isinstance(leaf, Tensor)]
-    produced_inside = {value.id for op in tracer.ops[first_op:] for value in op.outputs}
-    inputs = [value for value in inputs if value.id not in produced_inside]
+    with _disable_current_modes():
+        _collapse(tracer, module, path, inputs, output, first_op)
+
+
+def _collapse(tracer: Tracer, module: nn.Module, path: str, inputs: list[Value], output: Any, first_op: int) -> None:
     weights = {name: tracer.cell_of(tensor).value for name, tensor in module.named_parameters()}
     cells = [tracer.cell_of(leaf) for leaf in tree_flatten(output)[0] if isinstance(leaf, Tensor)]
     arguments: dict[str, Any] = {f"input{position or ''}": value.type for position, value in enumerate(inputs)}

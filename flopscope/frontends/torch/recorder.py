@@ -8,9 +8,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from flopscope.frontends.torch.cells import CELL
+from flopscope.frontends.torch.cells import CELL, type_of
 from flopscope.frontends.torch.census import Census, Inventory
-from flopscope.frontends.torch.opaque import collapse
+from flopscope.frontends.torch.opaque import collapse, values_of
 from flopscope.frontends.torch.tracer import Tracer
 from flopscope.graph import Module, TensorType
 
@@ -23,27 +23,28 @@ class Recorder:
         self._paths = dict(census.paths)
         self._inventory = census.inventory
         self._opaque = opaque
-        self._stack: list[tuple[nn.Module, str, int]] = []
+        self._stack: list[tuple[nn.Module, str, int, Any]] = []
         self._calls: dict[str, list[Any]] = {}
         """By path: how often a module ran, and the type of the first tensor that it returned last."""
         self._made: dict[str, str] = {}
         self._kept: list[nn.Module] = []
         self.deepest = ""
 
-    def enter(self, module: nn.Module, _args: Any) -> None:
+    def enter(self, module: nn.Module, args: Any) -> None:
         """A module starts."""
         path = self._paths.get(id(module))
         if path is None:
             path = self._path_of_stranger(module)
         tracer = self._tracer
-        self._stack.append((module, tracer.scope, len(tracer.ops)))
+        values = values_of(tracer, args) if self._opaque and isinstance(module, self._opaque) else None
+        self._stack.append((module, tracer.scope, len(tracer.ops), values))
         tracer.scope = self.deepest = path
 
-    def leave(self, module: nn.Module, args: Any, output: Any) -> None:
+    def leave(self, module: nn.Module, kwargs: Any, output: Any) -> None:
         """A module ends, by returning or by raising (then ``output`` is ``None``)."""
         tracer = self._tracer
         while self._stack:
-            last, outer, first_op = self._stack.pop()
+            last, outer, first_op, values = self._stack.pop()
             path, tracer.scope = tracer.scope, outer
             if last is module:
                 call = self._calls.get(path)
@@ -51,9 +52,9 @@ class Recorder:
                     call = self._calls[path] = [0, None]
                 call[0] += 1
                 cell = getattr(output, CELL, None)
-                call[1] = first_type(tracer, output) if cell is None else cell.type
-                if self._opaque and isinstance(module, self._opaque):
-                    collapse(tracer, module, path, args, output, first_op)
+                call[1] = first_type(output) if cell is None else cell.type
+                if values is not None:
+                    collapse(tracer, module, path, [*values, *values_of(tracer, kwargs)], output, first_op)
                 return
 
     def _path_of_stranger(self, module: nn.Module) -> str:
@@ -78,12 +79,12 @@ def _module_list(inventory: Inventory, made: dict[str, str], seen: dict[str, lis
     return found
 
 
-def first_type(tracer: Tracer, output: Any) -> TensorType | None:
+def first_type(output: Any) -> TensorType | None:
     """The type of the first tensor in whatever a module returned."""
     if isinstance(output, Tensor):
-        return tracer.cell_of(output).type
+        return type_of(output)
     if isinstance(output, Mapping):
         output = tuple(output.values())
     if isinstance(output, (list, tuple)):
-        return next((found for item in output if (found := first_type(tracer, item)) is not None), None)
+        return next((found for item in output if (found := first_type(item)) is not None), None)
     return None

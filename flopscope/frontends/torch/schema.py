@@ -20,7 +20,15 @@ _READS_VALUES_NAMES = frozenset((
     "aten::repeat_interleave.Tensor", "aten::repeat_interleave.self_Tensor", "aten::tensor_split.tensor_indices_or_sections",
     "aten::bincount", "aten::equal", "aten::unique_consecutive", "torchvision::nms",
 ))  # fmt: skip
-_INDEXING = ("aten::index", "aten::index_put", "aten::index_put_", "aten::_unsafe_index", "aten::_index_put_impl_")
+_INDEXING = (
+    "aten::index",
+    "aten::_unsafe_index",
+    "aten::index_put",
+    "aten::index_put_",
+    "aten::_unsafe_index_put",
+    "aten::_index_put_impl_",
+)
+_SELECTING = ("aten::index", "aten::_unsafe_index")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,8 +41,10 @@ class Schema:
     defaults: Mapping[str, Any]
     mutated_names: tuple[str, ...]
     """The arguments that are written to."""
-    inplace_view: bool
-    """Whether it changes the shape or strides of an argument."""
+    out_names: tuple[str, ...]
+    """Those of them that only receive a result (``out=``)."""
+    only_reshapes: bool
+    """Whether it changes the shape or strides of an argument, and no element."""
     reads_values: bool
 
 
@@ -50,7 +60,8 @@ def schema_of(func: OpOverload) -> Schema:
         names=tuple(a.name for a in arguments),
         defaults={a.name: a.default_value for a in arguments if a.has_default_value()},
         mutated_names=tuple(written),
-        inplace_view=torch.Tag.inplace_view in func.tags or name in ("aten::resize_", "aten::set_", "aten::resize_as_"),
+        out_names=tuple(a.name for a in arguments if a.name in written and a.kwarg_only),
+        only_reshapes=torch.Tag.inplace_view in func.tags or name in ("aten::resize_", "aten::set_", "aten::resize_as_", "aten::detach_"),
         reads_values=reads_values(func),
     )
 
@@ -97,7 +108,7 @@ def map_tensors(value: Any, change: Any, device: torch.device) -> Any:
 
 def indexes_by_mask(schema: Schema, args: Sequence[Any]) -> bool:
     """Whether an indexing op selects by a mask, so that the shape of its result depends on values."""
-    if schema.target not in _INDEXING or len(args) < 2:
+    if schema.target not in _SELECTING or len(args) < 2:
         return False
     return any(isinstance(index, Tensor) and index.dtype in (torch.bool, torch.uint8) for index in args[1])
 

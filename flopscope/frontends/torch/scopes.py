@@ -10,9 +10,11 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 from torch import nn
+from torch.nn.modules import module as module_internals
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 
 
@@ -22,7 +24,7 @@ class ScopeListener(Protocol):
     def enter(self, module: nn.Module, args: Any) -> None:
         """A module starts."""
 
-    def leave(self, module: nn.Module, args: Any, output: Any) -> None:
+    def leave(self, module: nn.Module, kwargs: Any, output: Any) -> None:
         """A module ends; ``output`` is ``None`` where it raised."""
 
 
@@ -36,7 +38,7 @@ class _Hooks:
 
     lock: threading.Lock = field(default_factory=threading.Lock)
     users: int = 0
-    removers: list[Callable[[], None]] = field(default_factory=list)
+    removers: list[Callable[[], object]] = field(default_factory=list)
 
 
 _thread = _Thread()
@@ -48,9 +50,10 @@ def _on_enter(module: nn.Module, args: Any) -> None:
         _thread.listener.enter(module, args)
 
 
-def _on_leave(module: nn.Module, args: Any, output: Any) -> None:
+def _on_leave(module: nn.Module, _args: Any, *rest: Any) -> None:
+    # The rest is (kwargs, output), but only (output) where torch calls the hook because the module raised.
     if _thread.listener is not None:
-        _thread.listener.leave(module, args, output)
+        _thread.listener.leave(module, rest[0] if len(rest) > 1 else {}, rest[-1])
 
 
 @contextmanager
@@ -59,8 +62,10 @@ def listening(listener: ScopeListener) -> Iterator[None]:
     with _hooks.lock:
         if _hooks.users == 0:
             before = register_module_forward_pre_hook(_on_enter)
-            after = register_module_forward_hook(_on_leave, always_call=True)
-            _hooks.removers = [before.remove, after.remove]
+            after = register_module_forward_hook(_on_leave, with_kwargs=True, always_call=True)
+            # torch itself forgets to take a hook out of its table of hooks with keyword arguments.
+            forget = partial(module_internals._global_forward_hooks_with_kwargs.pop, after.id, None)
+            _hooks.removers = [before.remove, after.remove, forget]
         _hooks.users += 1
     outer = _thread.listener
     _thread.listener = listener

@@ -71,8 +71,9 @@ def _unary_in_place(x: Tensor, *_: Any, **__: Any) -> Tensor | None:
 
 
 @_answers(aten.batch_norm.default, aten.instance_norm.default)
-def _batch_norm(x: Tensor, weight: Tensor | None, *_: Any) -> Tensor | None:
-    if not _is_plain(x) or x.dim() < 2 or (weight is not None and (weight.shape != x.shape[1:2] or weight.dtype != x.dtype)):
+def _batch_norm(x: Tensor, *rest: Any) -> Tensor | None:
+    per_channel = [tensor for tensor in rest[:4] if tensor is not None]
+    if not _is_plain(x) or x.dim() < 2 or any(tensor.shape != x.shape[1:2] or tensor.dtype != x.dtype for tensor in per_channel):
         return None
     return _new(x.shape, x.dtype)
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
+import inspect
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -10,6 +13,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import _disable_current_modes
 from torch.utils._pytree import tree_flatten, tree_map
 
 from flopscope.errors import FlopscopeError, InputError, NeedsDataError, OptionError, TraceError
@@ -54,26 +58,39 @@ def trace(
     """
     if execute not in ("auto", "never", "always"):
         raise OptionError(f"execute must be 'auto', 'never' or 'always', but is {execute!r}")
-    with _without_collection():
+    with _without_collection(), _disable_current_modes():  # an analysis inside a traced model is none of its ops
         return _trace(model, args, dict(kwargs or {}), execute, tuple(opaque))
 
 
 def _trace(model: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], execute: Execute, opaque: tuple[type, ...]) -> Graph:
-    census = take_census(model) if isinstance(model, nn.Module) else Census()
+    owner = getattr(model, "__self__", model)  # a bound method of a module belongs to the module
+    census = take_census(owner) if isinstance(owner, nn.Module) else Census.of_function(_name_of(model))
     if execute == "always":
         return _attempt(model, args, kwargs, census, opaque, True, [])
     try:
         return _attempt(model, args, kwargs, census, opaque, False, [])
     except DataNeeded as need:
         where = f"{need.target} in {need.scope or 'the model itself'}"
-    if execute == "never":
-        raise NeedsDataError(
+        problem: TraceError = NeedsDataError(
             f"the model reads the values of tensors ({where}), so its cost is not a matter of shapes alone. Allow it to be run for real "
             "on the CPU (execute='auto')."
         )
+    except TraceError as error:  # what the model did may only be impossible without data
+        if execute == "never" or not _BLAMES_SHAPES.search(str(error)):
+            raise
+        where, problem = f"after {error.last_op or 'no op'}, {error.__cause__}".splitlines()[0], error
+    if execute == "never":
+        raise problem
     _check_size(census, where)
     note = f"cost depends on data: {where} reads values, so the model was run for real on the CPU; other inputs may cost more or less"
     return _attempt(model, args, kwargs, census, opaque, True, [note])
+
+
+_BLAMES_SHAPES = re.compile("meta|fake impl|numpy|autocast|scalarType|data pointer|unallocated storage|format string", re.IGNORECASE)
+
+
+def _name_of(model: Any) -> str:
+    return type(model).__name__ if isinstance(model, nn.Module) else str(getattr(model, "__name__", "function"))
 
 
 def _check_size(census: Census, where: str) -> None:
@@ -90,23 +107,25 @@ def _attempt(
     model: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], census: Census, opaque: Any, execute: bool, notes: list[str]
 ) -> Graph:
     integers = [leaf.numel() for leaf in tree_flatten((tuple(args), dict(kwargs)))[0] if isinstance(leaf, Tensor) and _keeps_values(leaf)]
-    graph = Graph(name=type(model).__name__ if isinstance(model, nn.Module) else getattr(model, "__name__", "function"))
+    graph = Graph(name=_name_of(model))
     graph.notes = notes
     data_of_weight = _data_of_weight if execute else _small_integers
     limit = max([MOST_CONCRETE_ELEMENTS, *integers])
-    tracer = Tracer(census.inventory.weights, data_of_weight, execute=execute, most_concrete=limit)
+    tracer = Tracer(census.inventory, data_of_weight, execute=execute, most_concrete=limit)
     recorder = Recorder(tracer, census, opaque)
     twins = _adopt_inputs(tracer, args, kwargs, graph, execute)
     with untouched(census.modules), listening(recorder):
         try:
             with torch.inference_mode(), tracer:
                 output = model(*twins[0], **twins[1])
+                if inspect.isgenerator(output):
+                    output = list(output)  # nothing has run until then
         except (FlopscopeError, KeyboardInterrupt):
             raise
         except Exception as error:
             raise _explained(error, tracer, recorder, graph) from error
         else:
-            graph.outputs = [tracer.cell_of(leaf).value for leaf in tree_flatten(_as_plain(output))[0] if isinstance(leaf, Tensor)]
+            graph.outputs = [tracer.value_of(leaf) for leaf in tree_flatten(_as_plain(output))[0] if isinstance(leaf, Tensor)]
         finally:
             tracer.close()
     graph.ops = tracer.ops
@@ -115,6 +134,9 @@ def _attempt(
     graph.list_buffers = partial(census.inventory.weight_list, False)
     graph.list_modules = recorder.module_list()
     graph.data_dependent = list(dict.fromkeys(tracer.data_dependent))
+    if graph.data_dependent and not execute:
+        listed = ", ".join(f"{target} in {scope or 'the model itself'}" for target, scope in graph.data_dependent[:3])
+        graph.notes.append(f"cost depends on the values of the integer or boolean inputs, which the model reads ({listed})")
     return graph
 
 
@@ -131,7 +153,9 @@ def _without_collection() -> Iterator[None]:
 
 
 def _as_plain(output: Any) -> Any:
-    """Mappings that pytree does not know (model outputs of libraries) as plain dicts."""
+    """Mappings and dataclasses that pytree does not know (model outputs of libraries) as plain dicts."""
+    if dataclasses.is_dataclass(output) and not isinstance(output, type):
+        return {field.name: getattr(output, field.name) for field in dataclasses.fields(output)}
     return dict(output) if isinstance(output, Mapping) else output
 
 
@@ -168,12 +192,13 @@ def _adopt_inputs(tracer: Tracer, args: Sequence[Any], kwargs: Mapping[str, Any]
             return leaf
         if id(leaf) not in seen:
             if leaf.layout is not torch.strided or leaf.is_nested:
-                raise InputError(f"an input has the layout {leaf.layout}, and only dense (strided) tensors can be analysed")
+                layout = "nested" if leaf.is_nested else str(leaf.layout).removeprefix("torch.")
+                raise InputError(f"an input has the layout {layout}, and only dense (strided) tensors can be analysed")
             keeps = _keeps_values(leaf) or execute
             twin = _data_of_input(leaf) if keeps else meta_like(leaf)
             value = tracer.new_value(type_of(twin), role="input")
             graph.inputs.append(value)
-            tracer.adopt(twin, value, twin if keeps else None)
+            tracer.adopt(twin, value, twin if keeps else None).from_input = True
             seen[id(leaf)] = twin
         return seen[id(leaf)]
 
@@ -198,6 +223,7 @@ def _explained(error: Exception, tracer: Tracer, recorder: Recorder, graph: Grap
     where = f"in {recorder.deepest}" if recorder.deepest else "in its own forward"
     last = f" after {tracer.ops[-1].target}" if tracer.ops else ""
     return TraceError(
-        f"{graph.name} raised {type(error).__name__} {where}{last}, on inputs ({inputs}): {first_line or 'no message'}. "
-        "Check that the shapes, dtypes and number of the inputs are what the model expects."
+        f"{graph.name} raised {type(error).__name__} {where}{last}, on inputs ({inputs}): {first_line.rstrip('.') or 'no message'}. "
+        "Check that the shapes, dtypes and number of the inputs are what the model expects.",
+        last_op=tracer.ops[-1].target if tracer.ops else None,
     )

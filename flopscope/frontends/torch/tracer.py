@@ -25,6 +25,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from flopscope.frontends.torch import infer
 from flopscope.frontends.torch.cells import CELL, AdoptedCell, Cell, meta_like, private_copy, type_of
+from flopscope.frontends.torch.census import Inventory
 from flopscope.frontends.torch.memo import Entry, current_memo, describe, entry_of, shared_memory
 from flopscope.frontends.torch.schema import Schema, flat_tensors, indexes_by_mask, map_tensors, mutated_operands, schema_of
 from flopscope.graph import Effect, Op, Signature, TensorType
@@ -37,7 +38,10 @@ MOST_CONCRETE_ELEMENTS = 2**17
 
 _MOST_READ_OF_A_WEIGHT = 16
 _OPEN, _CLOSE = object(), object()
+_INTS = {int}
 _detach = Tensor.detach
+_in_inference_mode = torch.is_inference_mode_enabled
+_ALIGNED = torch.ops.aten._nested_tensor_from_mask_left_aligned.default
 _PENDING = Signature("flopscope::pending", "pending", {}, ())
 
 DataOf = Callable[[Tensor, bool], "Tensor | None"]
@@ -58,13 +62,13 @@ class Tracer(TorchDispatchMode):
 
     def __init__(
         self,
-        weights: Mapping[int, tuple[str, str, bool]],
+        inventory: Inventory,
         data_of_weight: DataOf,
         *,
         execute: bool = False,
         most_concrete: int = MOST_CONCRETE_ELEMENTS,
     ) -> None:
-        """Know the weights of a model by their ids: name, path of the owner, and whether each is a parameter."""
+        """Know the weights of a model by its inventory. Parameters that are met outside it are added to it."""
         super().__init__()
         self.ops: list[Op] = []
         self.scope = ""
@@ -72,7 +76,7 @@ class Tracer(TorchDispatchMode):
         self.data_dependent: list[tuple[str, str]] = []
         self.weights: dict[str, Value] = {}
         """The values of the weights that ops read, by name."""
-        self._known_weights = weights
+        self._inventory = inventory
         self._data_of_weight = data_of_weight
         self._most_concrete = most_concrete
         self._memo = current_memo()
@@ -113,9 +117,18 @@ class Tracer(TorchDispatchMode):
         cell = self._adopted.get(id(tensor))
         return self._meet(tensor) if cell is None else cell
 
+    def value_of(self, tensor: Tensor) -> Value:
+        """What a tensor shows now."""
+        cell = self.cell_of(tensor)
+        if cell.seen is not cell.root.written:
+            self._renew(cell)
+        return cell.value
+
     def _meet(self, tensor: Tensor) -> Cell:
         """A tensor that is met for the first time: a parameter, a buffer, or a constant that the model holds elsewhere."""
-        known = self._known_weights.get(id(tensor))
+        if isinstance(tensor, Parameter):
+            self._inventory.add_stranger(tensor)
+        known = self._inventory.weights.get(id(tensor))
         if known is not None:
             name, _, is_parameter = known
             identity = self._next_id
@@ -149,10 +162,12 @@ class Tracer(TorchDispatchMode):
                 self._read((item,), key, operands)
         else:
             kwargs = {}
+        if func is _ALIGNED:
+            return False  # "the mask cannot be used to leave out the padding": so the model goes the dense way, as masks are counted
         symbolic = False
         for cell in operands:
             root = cell.above or cell
-            if cell.seen is not root.writer:
+            if cell.seen is not root.written:
                 self._renew(cell)
             if not root.concrete:
                 symbolic = True
@@ -171,13 +186,15 @@ class Tracer(TorchDispatchMode):
             signature = entry.signature
             value = Value(identity, signature.outputs[0], "result", index)
             source = entry.sources[0]
+            above: Cell | None = None
             if source is None:
-                root = None
-                tensor = _detach(entry.templates[0])  # type: ignore[arg-type]
-            else:
-                root = operands[source].root
-                tensor = _detach((entry.normal_templates if root.is_normal else entry.templates)[0])  # type: ignore[arg-type, index]
-            tensor._flopscope_cell = Cell(self, value.type, value, root)  # type: ignore[attr-defined]
+                template = entry.templates[0] if _in_inference_mode() else entry.normal_templates[0]
+            else:  # a view is a normal tensor if its base is one
+                above = operands[source].root
+                base = args[0] if isinstance(args[0], Tensor) else flat_tensors((*args, *kwargs.values()))[source]
+                template = entry.templates[0] if base.is_inference() else entry.normal_templates[0]
+            tensor = _detach(template)  # type: ignore[arg-type]
+            tensor._flopscope_cell = Cell(self, value.type, value, above)  # type: ignore[attr-defined]
             self.ops.append(Op(index, signature, tuple([cell.value for cell in operands]), (value,), self.scope))
             return tensor
         if entry.overwrites_first:
@@ -188,9 +205,9 @@ class Tracer(TorchDispatchMode):
             first = operands[0]
             first.value = value
             root = first.above or first
-            root.writer = first.seen = op
+            root.written = first.seen = value
             root.concrete = False
-            self._announces_writes |= root.is_normal
+            self._announces_writes = True
             return args[0]
         return self._answer(entry, args, kwargs, operands)
 
@@ -208,14 +225,14 @@ class Tracer(TorchDispatchMode):
             elif kind is int or item is None:
                 key.append(item)
             elif kind is list or kind is tuple:
-                if item and type(item[0]) is int:
+                if set(map(type, item)) == _INTS:
                     key.append(tuple(item))
                 else:
                     key.append(_OPEN)
                     self._read(item, key, operands)
                     key.append(_CLOSE)
-            elif kind is float or kind is bool:
-                key.append((kind, item))  # because 1 == 1.0 == True
+            elif kind is float or kind is bool or kind is complex:
+                key.append((kind, item))  # because 1 == 1.0 == True == 1+0j
             elif isinstance(item, Tensor):
                 cell = self.cell_of(item)
                 operands.append(cell)
@@ -225,9 +242,8 @@ class Tracer(TorchDispatchMode):
 
     def _renew(self, cell: Cell) -> None:
         """The memory under a tensor was written through another one: give it a new value that depends on the write."""
-        writer = cell.root.writer
-        assert writer is not None
-        written = writer.outputs[0]
+        written = cell.root.written
+        assert written is not None
         key = ("alias", cell.type, written.type)
         signature = self._memo.signatures.get(key)
         if signature is None:
@@ -237,7 +253,7 @@ class Tracer(TorchDispatchMode):
         value = self.new_value(cell.type, producer=len(self.ops))
         self.ops.append(Op(len(self.ops), signature, (cell.value, written), (value,), self.scope))
         cell.value = value
-        cell.seen = writer
+        cell.seen = written
 
     def _replace(self, op: Op, cells: Sequence[Cell], *, written: bool) -> None:
         """The op changed these tensors in place, or passed them through: each gets a new value."""
@@ -246,8 +262,8 @@ class Tracer(TorchDispatchMode):
             op.outputs = (*op.outputs, value)
             cell.value = value
             if written:
-                cell.root.writer = cell.seen = op
-                self._announces_writes |= cell.root.is_normal
+                cell.root.written = cell.seen = value
+                self._announces_writes = True
 
     # -- answering from shapes --------------------------------------------------------------------------------
 
@@ -259,9 +275,11 @@ class Tracer(TorchDispatchMode):
         if entry.returned is None:
             types = iter(signature.outputs)
             results: list[Any] = []
+            tensors = flat_tensors((*args, *kwargs.values()))
             for position, source in enumerate(entry.sources):
                 root = None if source is None else operands[source].root
-                template = (entry.normal_templates if root is not None and root.is_normal else entry.templates)[position]
+                is_inference = _in_inference_mode() if source is None else tensors[source].is_inference()
+                template = (entry.templates if is_inference else entry.normal_templates)[position]
                 tensor = None if template is None else _detach(template)
                 results.append(tensor)
                 if tensor is not None:
@@ -270,8 +288,8 @@ class Tracer(TorchDispatchMode):
         else:
             tensors = flat_tensors((*args, *kwargs.values()))
             results = [tensors[position] for position in entry.returned]
-            if entry.changes_shape:
-                self._reshape_in_place(entry, tensors, operands)
+        if entry.reshaped:
+            self._reshape_in_place(entry, flat_tensors((*args, *kwargs.values())), operands)
         changed = [operands[position] for position in entry.changed]
         for cell in changed if entry.writes else ():
             cell.root.concrete = False
@@ -281,12 +299,13 @@ class Tracer(TorchDispatchMode):
         return entry.container(results)
 
     def _reshape_in_place(self, entry: Entry, tensors: list[Tensor], operands: list[Cell]) -> None:
-        """An op such as ``t_`` changed the shape and strides of its first operand."""
-        template = entry.templates[0]
-        assert template is not None
-        if id(tensors[0]) not in self._adopted:
-            torch.as_strided_(tensors[0], template.shape, template.stride())
-        operands[0].type = entry.signature.outputs[0]
+        """The op changed the shape of operands: ``t_``, or a result that is written into a tensor of another size (``out=``)."""
+        for position, template in entry.reshaped:
+            operands[position].type = type_of(template)
+            adopted = self._adopted.get(id(tensors[position]))
+            if adopted is None or adopted.value.role == "input":  # never a tensor of the user
+                with torch.inference_mode(tensors[position].is_inference()):
+                    tensors[position].set_(meta_like(template))  # type: ignore[call-overload]
 
     # -- inferring once ---------------------------------------------------------------------------------------
 
@@ -343,11 +362,14 @@ class Tracer(TorchDispatchMode):
         """Run an op on true data on the CPU, and record it."""
         schema = schema_of(func)
         tensors = flat_tensors((*args, *kwargs.values()))
-        datas = [self._data_of(tensor) for tensor in tensors]
-        real_args = map_tensors(args, self._data_of, CPU)
-        real_kwargs = {name: map_tensors(item, self._data_of, CPU) for name, item in kwargs.items()}
+        written = mutated_operands(schema, args, kwargs)
+        datas = self._datas_for(tensors, operands, written)
+        by_tensor = {id(tensor): data for tensor, data in zip(tensors, datas, strict=True)}
+        real_args = map_tensors(args, lambda tensor: by_tensor[id(tensor)], CPU)
+        real_kwargs = {name: map_tensors(item, lambda tensor: by_tensor[id(tensor)], CPU) for name, item in kwargs.items()}
         result = func(*real_args, **real_kwargs)
-        if schema.reads_values and operands and self.execute:
+        from_input = any(cell.root.from_input for cell in operands)
+        if (schema.reads_values or indexes_by_mask(schema, args)) and (self.execute or from_input) and operands:
             self.data_dependent.append((schema.target, self.scope))
         op = Op(len(self.ops), _PENDING, tuple([cell.value for cell in operands]), (), self.scope)
         self.ops.append(op)
@@ -361,21 +383,32 @@ class Tracer(TorchDispatchMode):
                 continue
             cell = self._make_cell(tensor, type_of(tensor), None if source is None else operands[source].root, op.index)
             cell.root.concrete = True
+            cell.root.from_input |= from_input
             op.outputs = (*op.outputs, cell.value)
-        written = mutated_operands(schema, args, kwargs)
         for position in dict.fromkeys((*written, *returned)):
             operands[position].type = type_of(datas[position])
         self._replace(op, [operands[position] for position in dict.fromkeys((*written, *returned))], written=bool(written))
-        effect: Effect = "inplace" if written else "view" if sources and None not in sources else "fresh"
+        effect: Effect = (
+            "view" if schema.only_reshapes else "inplace" if written else "view" if sources and None not in sources else "fresh"
+        )
         op.signature = self._signature_of_run(schema, args, kwargs, key, op, effect)
         if not returned:
             return result
         mine = {id(data): tensor for data, tensor in zip(datas, tensors, strict=True)}
         return map_tensors(result, lambda tensor: mine.get(id(tensor), tensor), CPU)
 
-    def _data_of(self, tensor: Tensor) -> Tensor:
-        adopted = self._adopted.get(id(tensor))
-        return tensor if adopted is None or adopted.real is None else adopted.real
+    def _datas_for(self, tensors: list[Tensor], operands: list[Cell], written: Sequence[int]) -> list[Tensor]:
+        """The data to run an op on. What it writes to must not be memory of the user."""
+        datas = []
+        for position, (tensor, cell) in enumerate(zip(tensors, operands, strict=True)):
+            root = cell.root
+            borrowed = position in written and isinstance(root, AdoptedCell) and root.borrows
+            if borrowed and isinstance(cell, AdoptedCell):
+                cell.real = private_copy(cell.tensor)
+            adopted = self._adopted.get(id(tensor))
+            data = tensor if adopted is None or adopted.real is None else adopted.real
+            datas.append(data.clone() if borrowed and not isinstance(cell, AdoptedCell) else data)
+        return datas
 
     def _signature_of_run(
         self, schema: Schema, args: Sequence[Any], kwargs: Mapping[str, Any], key: Hashable, op: Op, effect: Effect
