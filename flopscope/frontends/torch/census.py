@@ -27,11 +27,11 @@ class Inventory:
     facts: list[tuple[int, torch.Size, torch.dtype, bool]] = field(default_factory=list)
     """Of each weight: its id, shape, dtype and whether it is trainable."""
 
-    def add_stranger(self, tensor: Tensor) -> None:
+    def add_stranger(self, tensor: Tensor) -> tuple[str, str, bool]:
         """A parameter that the model holds outside its modules, or that a function reaches in some other way."""
-        if id(tensor) not in self.weights:
-            self.weights[id(tensor)] = (f"(parameter {len(self.weights)})", "", True)
-            self.facts.append((id(tensor), tensor.shape, tensor.dtype, tensor.requires_grad))
+        found = self.weights[id(tensor)] = (f"(parameter {len(self.weights)})", "", True)
+        self.facts.append((id(tensor), tensor.shape, tensor.dtype, tensor.requires_grad))
+        return found
 
     def weight_list(self, parameters: bool) -> list[Weight]:
         """The parameters, or the buffers."""

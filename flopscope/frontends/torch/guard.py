@@ -51,7 +51,7 @@ def _snapshot(module: nn.Module) -> _Snapshot:
     others: list[tuple[Any, Any]] = _NOTHING
     # The layers of torch itself hold no other lists, dicts or sets that a forward changes.
     if not type(module).__module__.startswith("torch.nn.modules"):
-        others = [(value, value.copy()) for value in state.values() if type(value) in _COPIED]
+        others = [(value, value.copy() if value else None) for value in state.values() if type(value) in _COPIED]
     return (
         state,
         parameters.copy() if parameters else None,
@@ -77,7 +77,8 @@ def _restore(module: nn.Module, snapshot: _Snapshot) -> None:
     if children or state["_modules"]:
         _restore_members(state["_modules"], children)
     for container, copy in others:
-        _restore_members(container, copy)
+        if container or copy:
+            _restore_members(container, copy)
 
 
 def _restore_members(container: Any, copy: Any) -> None:

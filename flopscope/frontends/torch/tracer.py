@@ -38,7 +38,6 @@ MOST_CONCRETE_ELEMENTS = 2**17
 
 _MOST_READ_OF_A_WEIGHT = 16
 _OPEN, _CLOSE = object(), object()
-_INTS = {int}
 _detach = Tensor.detach
 _in_inference_mode = torch.is_inference_mode_enabled
 _ALIGNED = torch.ops.aten._nested_tensor_from_mask_left_aligned.default
@@ -126,9 +125,9 @@ class Tracer(TorchDispatchMode):
 
     def _meet(self, tensor: Tensor) -> Cell:
         """A tensor that is met for the first time: a parameter, a buffer, or a constant that the model holds elsewhere."""
-        if isinstance(tensor, Parameter):
-            self._inventory.add_stranger(tensor)
         known = self._inventory.weights.get(id(tensor))
+        if known is None and isinstance(tensor, Parameter):
+            known = self._inventory.add_stranger(tensor)
         if known is not None:
             name, _, is_parameter = known
             identity = self._next_id
@@ -207,7 +206,8 @@ class Tracer(TorchDispatchMode):
             root = first.above or first
             root.written = first.seen = value
             root.concrete = False
-            self._announces_writes = True
+            if type(root) is AdoptedCell:
+                self._announces_writes = True
             return args[0]
         return self._answer(entry, args, kwargs, operands)
 
@@ -225,7 +225,7 @@ class Tracer(TorchDispatchMode):
             elif kind is int or item is None:
                 key.append(item)
             elif kind is list or kind is tuple:
-                if set(map(type, item)) == _INTS:
+                if item and type(item[0]) is int and float not in map(type, item):
                     key.append(tuple(item))
                 else:
                     key.append(_OPEN)
@@ -263,7 +263,7 @@ class Tracer(TorchDispatchMode):
             cell.value = value
             if written:
                 cell.root.written = cell.seen = value
-                self._announces_writes = True
+                self._announces_writes |= isinstance(cell.root, AdoptedCell)
 
     # -- answering from shapes --------------------------------------------------------------------------------
 
