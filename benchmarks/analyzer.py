@@ -33,7 +33,7 @@ QUICK_MODELS = ("resnet50", "mobilenet_v2")
 
 REPEATS = 5  # turns for each counter; a turn of a quick one is several runs
 SLOW_SECONDS, SLOW_TURNS = 2.0, 3
-BUDGET_SECONDS = 20.0  # of timed runs for each (counter, model); one turn always runs
+BUDGET_SECONDS = 6.0  # of timed runs for each (counter, model); one turn always runs
 CLOSE_CALL = 2.0  # modes of a counter within this factor are timed in turns to tell them apart
 SAME_COUNT = 0.001  # of the published count: modes this close to each other count alike
 
