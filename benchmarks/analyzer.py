@@ -33,6 +33,7 @@ QUICK_MODELS = ("resnet50", "mobilenet_v2")
 
 REPEATS = 5  # turns for each counter; a turn of a quick one is several runs
 SLOW_SECONDS, SLOW_TURNS = 2.0, 3
+HELP_SECONDS = 0.3
 BUDGET_SECONDS = 6.0  # of timed runs for each (counter, model); one turn always runs
 CLOSE_CALL = 2.0  # modes of a counter within this factor are timed in turns to tell them apart
 SAME_COUNT = 0.001  # of the published count: modes this close to each other count alike
@@ -195,10 +196,11 @@ def time_shell() -> dict[str, Any]:
     commands = {
         "flopscope": [str(script), "analyze", "torchvision:resnet50"],
         "import": [sys.executable, "-c", "import torchvision"],
+        "help": [str(script), "--help"],
     }
     # Compiling every module anew would take most of the time of both and hide the difference.
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    seconds: dict[str, list[float]] = {"flopscope": [], "import": []}
+    seconds: dict[str, list[float]] = {name: [] for name in commands}
     for pair in range(SHELL_PAIRS + 1):
         for name, command in commands.items():
             start = time.perf_counter()
@@ -206,12 +208,12 @@ def time_shell() -> dict[str, Any]:
             if done.returncode:
                 last = (done.stderr.strip().splitlines() or [""])[-1]
                 why = f"{name} ended with {done.returncode}: {last[:90]}"
-                return {"failure": why, "lost": False if name == "flopscope" else None}
+                return {"failure": why, "lost": None if name == "import" else False}
             if pair:  # the first pair fills the caches
                 seconds[name].append(time.perf_counter() - start)
     # Within a pair the machine was about equally busy, between pairs often not.
     ratios = [own / bare for own, bare in zip(seconds["flopscope"], seconds["import"], strict=True)]
-    return {"seconds": seconds, "ratio": median(ratios)}
+    return {"seconds": seconds, "ratio": median(ratios), "help": median(seconds["help"])}
 
 
 @dataclass
@@ -296,6 +298,7 @@ def check_targets(results: dict[str, Rows], published: dict[str, float], shell: 
     command_line = Target("command line within 1.5x of importing torchvision")
     if "ratio" in shell:
         command_line.note("resnet50", shell["ratio"] <= SHELL_LIMIT, f"{shell['ratio']:.2f}x")
+        command_line.note("--help within 0.3 s", shell["help"] <= HELP_SECONDS, f"{shell['help']:.2f} s")
     else:
         command_line.note("resnet50", shell["lost"], shell["failure"])
     return [

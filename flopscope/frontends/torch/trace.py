@@ -58,32 +58,59 @@ def trace(
     """
     if execute not in ("auto", "never", "always"):
         raise OptionError(f"execute must be 'auto', 'never' or 'always', but is {execute!r}")
-    with _without_collection(), _disable_current_modes():  # an analysis inside a traced model is none of its ops
-        return _trace(model, args, dict(kwargs or {}), execute, tuple(opaque))
+    with _disable_current_modes():  # an analysis inside a traced model is none of its ops
+        owner = getattr(model, "__self__", model)  # a bound method of a module belongs to the module
+        census = take_census(owner) if isinstance(owner, nn.Module) else Census.of_function(_name_of(model))
+        call = _Call(model, args, dict(kwargs or {}), census, tuple(opaque))
+        why, notes = "execute='always' was asked for", []
+        if execute != "always":
+            found = _from_shapes(call)
+            if isinstance(found, Graph):
+                return found
+            if execute == "never":
+                raise found.error
+            why = f"it reads values ({found.where})"
+            cause = f"{found.where} reads values, so the model was run for real on the CPU"
+            notes = [f"cost depends on data: {cause}; other inputs may cost more or less"]
+        _check_size(census, why)
+        return _attempt(call, True, notes)
 
 
-def _trace(model: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], execute: Execute, opaque: tuple[type, ...]) -> Graph:
-    owner = getattr(model, "__self__", model)  # a bound method of a module belongs to the module
-    census = take_census(owner) if isinstance(owner, nn.Module) else Census.of_function(_name_of(model))
-    if execute == "always":
-        return _attempt(model, args, kwargs, census, opaque, True, [])
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Call:
+    """What is traced."""
+
+    model: Callable[..., Any]
+    args: Sequence[Any]
+    kwargs: dict[str, Any]
+    census: Census
+    opaque: tuple[type, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Obstacle:
+    """Why shapes alone do not do: the place, and the error for those who forbid a real run."""
+
+    where: str
+    error: TraceError
+
+
+def _from_shapes(call: _Call) -> Graph | _Obstacle:
     try:
-        return _attempt(model, args, kwargs, census, opaque, False, [])
+        with _without_collection():
+            return _attempt(call, False, [])
     except DataNeeded as need:
         where = f"{need.target} in {need.scope or 'the model itself'}"
-        problem: TraceError = NeedsDataError(
+        message = (
             f"the model reads the values of tensors ({where}), so its cost is not a matter of shapes alone. Allow it to be run for real "
             "on the CPU (execute='auto')."
         )
-    except TraceError as error:  # what the model did may only be impossible without data
-        if execute == "never" or not _BLAMES_SHAPES.search(str(error)):
+        return _Obstacle(where, NeedsDataError(message))
+    except TraceError as error:
+        if not _BLAMES_SHAPES.search(str(error)):
             raise
-        where, problem = f"after {error.last_op or 'no op'}, {error.__cause__}".splitlines()[0], error
-    if execute == "never":
-        raise problem
-    _check_size(census, where)
-    note = f"cost depends on data: {where} reads values, so the model was run for real on the CPU; other inputs may cost more or less"
-    return _attempt(model, args, kwargs, census, opaque, True, [note])
+        # What the model did after this op may only be impossible without data.
+        return _Obstacle(f"what follows {error.last_op or 'the start'}", error)
 
 
 _BLAMES_SHAPES = re.compile("meta|fake impl|numpy|autocast|scalarType|data pointer|unallocated storage|format string", re.IGNORECASE)
@@ -93,27 +120,27 @@ def _name_of(model: Any) -> str:
     return type(model).__name__ if isinstance(model, nn.Module) else str(getattr(model, "__name__", "function"))
 
 
-def _check_size(census: Census, where: str) -> None:
-    weights = [tensor for module in census.modules for tensor in (*module._parameters.values(), *module._buffers.values())]
-    made_up = sum(tensor.nbytes for tensor in weights if tensor is not None and tensor.device.type == "meta")
+def _check_size(census: Census, why: str) -> None:
+    weights = [tensor for module in census.modules for tensor in (*module.parameters(recurse=False), *module.buffers(recurse=False))]
+    made_up = sum(tensor.nbytes for tensor in weights if tensor.device.type == "meta")
     if made_up > MOST_BYTES_TO_EXECUTE:
         raise NeedsDataError(
-            f"the model reads the values of tensors ({where}), so it would have to be run for real, but its weights have no data "
-            f"and would take {made_up / 2**30:.1f} GiB. Analyse a smaller variant, or a model with real weights."
+            f"the model would have to be run for real, because {why}, but its weights have no data and would take "
+            f"{made_up / 2**30:.1f} GiB. Analyse a smaller variant, or a model with real weights."
         )
 
 
-def _attempt(
-    model: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], census: Census, opaque: Any, execute: bool, notes: list[str]
-) -> Graph:
-    integers = [leaf.numel() for leaf in tree_flatten((tuple(args), dict(kwargs)))[0] if isinstance(leaf, Tensor) and _keeps_values(leaf)]
+def _attempt(call: _Call, execute: bool, notes: list[str]) -> Graph:
+    model, census = call.model, call.census
+    leaves = tree_flatten((tuple(call.args), call.kwargs))[0]
+    integers = [leaf.numel() for leaf in leaves if isinstance(leaf, Tensor) and _keeps_values(leaf)]
     graph = Graph(name=_name_of(model))
     graph.notes = notes
     data_of_weight = _data_of_weight if execute else _small_integers
     limit = max([MOST_CONCRETE_ELEMENTS, *integers])
     tracer = Tracer(census.inventory, data_of_weight, execute=execute, most_concrete=limit)
-    recorder = Recorder(tracer, census, opaque)
-    twins = _adopt_inputs(tracer, args, kwargs, graph, execute)
+    recorder = Recorder(tracer, census, call.opaque)
+    twins = _adopt_inputs(tracer, call.args, call.kwargs, graph, execute)
     with untouched(census.modules), listening(recorder):
         try:
             with torch.inference_mode(), tracer:
