@@ -106,3 +106,11 @@ def test_a_functional_and_a_module_network_agree() -> None:
     one, other = flopscope.analyze(model, "1x3x8x8").total, flopscope.analyze(functional, "1x3x8x8").total
     assert (one.macs, one.flops, one.access) == (other.macs, other.flops, other.access)
     assert one.macs == 4 * 36 * 27 + 4 * 2
+
+
+def test_a_trace_on_shapes_moves_what_a_real_run_moves() -> None:
+    """The layout that attention returns decides whether the next reshape copies."""
+    model = nn.TransformerEncoderLayer(12, 3, 20, batch_first=True).eval()  # three heads: no fast path
+    x = torch.rand(2, 5, 12)
+    shapes, real = (flopscope.analyze(model, x, execute=execute).total for execute in ("never", "always"))  # type: ignore[arg-type]
+    assert shapes == real

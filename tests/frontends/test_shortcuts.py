@@ -123,6 +123,43 @@ def test_convolution_against_a_real_run(data: st.DataObject) -> None:
             assert answer.stride() == expected.stride()
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@given(data=st.data())
+@settings(max_examples=60, deadline=None)
+def test_attention_against_a_real_run(dtype: torch.dtype, data: st.DataObject) -> None:
+    """Against the CPU, because the meta kernel forgets the layout of the query."""
+    size = st.integers(1, 4)
+    batch, heads, length, keys, width = (data.draw(size) for _ in range(5))
+    layout = data.draw(st.sampled_from(["plain", "swapped", "length first", "packed"]))
+    query = {
+        "plain": lambda: torch.zeros(batch, heads, length, width, dtype=dtype),
+        "swapped": lambda: torch.zeros(batch, length, heads, width, dtype=dtype).transpose(1, 2),
+        "length first": lambda: torch.zeros(length, batch, heads, width, dtype=dtype).permute(1, 2, 0, 3),
+        "packed": lambda: torch.zeros(batch, length, 3, heads, width, dtype=dtype)[:, :, 0].transpose(1, 2),
+    }[layout]()
+    key, value = (torch.zeros(batch, heads, keys, data.draw(st.sampled_from([width, width, 3])), dtype=dtype) for _ in range(2))
+    mask_shape = data.draw(st.sampled_from([None, (length, keys), (batch, 1, length, keys), (1, 1, 1, keys), (length, keys + 1)]))
+    mask = None if mask_shape is None else torch.zeros(mask_shape, dtype=dtype)
+    options = [mask, 0.0, data.draw(st.booleans())]
+    func = aten.scaled_dot_product_attention.default
+    answer = _shortcuts[func](
+        *(tensor.to("meta") for tensor in (query, key, value)), None if mask is None else mask.to("meta"), *options[1:]
+    )
+    try:
+        with torch.inference_mode():
+            expected = func(query, key, value, *options)
+    except RuntimeError:
+        assert answer is None
+        return
+    if answer is not None:
+        assert (answer.shape, answer.dtype, layout_of(answer)) == (expected.shape, expected.dtype, layout_of(expected))
+
+
+def layout_of(tensor: Tensor) -> list[int]:
+    """The strides that matter: those of dimensions with more than one element."""
+    return [stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True) if size > 1]
+
+
 def agree_if_valid(func: Any, *args: Any) -> None:
     """As `agree`, where the kernel accepts the arguments at all; where it does not, the shortcut must decline."""
     try:
@@ -145,4 +182,5 @@ def test_every_shortcut_is_tried() -> None:
         aten.roll.default,
     }
     tried |= {aten.batch_norm.default, aten.group_norm.default, aten.adaptive_avg_pool2d.default, aten.sub_.Tensor, aten.div_.Tensor}
-    assert set(_shortcuts) - tried - set(CONVS.values()) <= {aten.instance_norm.default}
+    tried |= {*CONVS.values(), aten.scaled_dot_product_attention.default}
+    assert set(_shortcuts) - tried <= {aten.instance_norm.default}

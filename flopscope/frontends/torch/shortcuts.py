@@ -192,3 +192,29 @@ def _roll(x: Tensor, shifts: Any, dims: Any = ()) -> Tensor | None:
 @_answers(aten.softmax.int)
 def _softmax(x: Tensor, dim: int, dtype: Any = None) -> Tensor | None:
     return _new(x.shape, x.dtype) if _is_plain(x) and dtype is None and -x.dim() <= dim < x.dim() else None
+
+
+@_answers(aten.scaled_dot_product_attention.default)
+def _attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    **options: Any,
+) -> Tensor | None:
+    """The fused kernels return the layout of the query; the meta kernel takes another way and does not, so views would look like copies."""
+    if any(tensor.dim() != 4 or tensor.dtype != query.dtype for tensor in (query, key, value)) or dropout_p or options.get("enable_gqa"):
+        return None
+    batch, heads, length, width = query.shape
+    keys = key.shape[2]
+    if key.shape != (batch, heads, keys, width) or value.shape != key.shape or not query.is_floating_point() or 0 in query.shape:
+        return None
+    if attn_mask is not None and (is_causal or not _broadcasts(attn_mask.shape, (batch, heads, length, keys))):
+        return None
+    return torch.empty_like(query)
+
+
+def _broadcasts(shape: Any, target: Any) -> bool:
+    return len(shape) <= len(target) and all(size in (1, whole) for size, whole in zip(reversed(shape), reversed(target), strict=False))
