@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import flopscope
-from flopscope.errors import MissingPackageError, SpecError
+from flopscope.errors import MissingPackageError, SpecError, TraceError
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
 
@@ -58,7 +58,9 @@ def test_llama_is_the_sum_that_people_do_by_hand() -> None:
     assert report.total.macs == 3 * layer + tokens * width * 1000
     assert report.total.params == 2 * 1000 * 64 + 3 * (2 * 64 * 64 + 2 * 64 * 32 + 3 * 64 * 96 + 2 * 64) + 64
     assert report.uncounted == []
-    assert report.notes == ["built as LlamaForCausalLM; inputs: input_ids 1x128 (change with --input NAME=SHAPE)"]
+    assert report.notes == ["built as LlamaForCausalLM"]
+    assert analyze("hf:llama", LLAMA).notes[1] == "inputs: input_ids 1x128 (change with --input NAME=SHAPE)"
+    assert analyze("hf:llama", LLAMA, "input_ids=2x32").total == report.total  # the input's own dtype, where none is given
 
 
 def test_experts_are_counted_as_many_as_a_token_visits() -> None:
@@ -120,3 +122,14 @@ def test_a_module_is_counted_in_the_mode_in_which_the_factory_left_it(tmp_path: 
     file.write_text("from torch import nn\ndef trains(): return nn.Dropout()\ndef infers(): return nn.Dropout().eval()\n")
     assert analyze(f"{file}:trains", None, "2x3").total.flops == 3 * 6
     assert analyze(f"{file}:infers", None, "2x3").total.flops == 0
+
+
+def test_a_sequence_that_the_model_cannot_take_is_refused() -> None:
+    pytest.importorskip("transformers")
+    with pytest.raises(TraceError, match="index 1999 is looked up in a table of 1024 rows"):
+        analyze("hf:gpt2", {"n_layer": 1}, "1x2000:int64")
+
+
+def test_detection_takes_a_list_of_images() -> None:
+    report = analyze("torchvision:ssdlite320_mobilenet_v3_large", None, "3x200x300", "3x320x320")
+    assert [value.shape for value in report.graph.inputs] == [(3, 200, 300), (3, 320, 320)]

@@ -43,7 +43,7 @@ def load(name: str, settings: Mapping[str, Any]) -> Loaded:
     model_class = _class_for(transformers, config)
     model = built(lambda: _from_config(model_class, config), f"hf:{name}").eval()
     kwargs, note = inputs_for(model, config)
-    return Loaded(f"hf:{name}", model, (), kwargs, (f"built as {type(model).__name__}; {note}",))
+    return Loaded(f"hf:{name}", model, (), kwargs, (f"built as {type(model).__name__}",), note)
 
 
 def _from_config(model_class: Any, config: Any) -> Any:

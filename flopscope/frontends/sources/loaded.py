@@ -38,6 +38,8 @@ class Loaded:
     args: Sequence[Any] = ()
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    input_note: str | None = None
+    """Which inputs were chosen, where that is worth saying."""
 
     def with_inputs(self, inputs: Sequence[str]) -> Loaded:
         """The same model on inputs given as text; none leaves it as it is. Names replace or add single inputs, the rest is given in order.
@@ -51,18 +53,27 @@ class Loaded:
                     f"{self.name} needs inputs ({', '.join(_required(self.model))}); give their shapes, as in --input 1x3x224x224"
                 )
             return self
-        positional, named = [], dict(self.kwargs)
+        positional: list[Any] = []
+        named = dict(self.kwargs)
         for text in inputs:
             name, equals, shape = text.rpartition("=")
             if equals:
                 self._check_name(name.strip())
-                named[name.strip()] = tensor_from_text(shape, dtype_of(self.model))
+                named[name.strip()] = tensor_from_text(shape, self._dtype_for(self.kwargs.get(name.strip())))
             else:
-                positional.append(tensor_from_text(text, dtype_of(self.model)))
+                position = len(positional)
+                own = [*self.args, *self.kwargs.values()]
+                positional.append(tensor_from_text(text, self._dtype_for(own[position] if position < len(own) else None)))
         if positional:  # inputs in order replace the model's own, whatever these were called
             names = _positional_names(self.model)[: len(positional)]
             named = {name: value for name, value in named.items() if name not in names}
-        return replace(self, args=positional or self.args, kwargs=named)
+            if self.args and isinstance(self.args[0], list):
+                positional = [positional]  # the model wants a list of images
+        return replace(self, args=positional or self.args, kwargs=named, input_note=None)
+
+    def _dtype_for(self, own: Any) -> str:
+        """The dtype of an input given without one: that of the input it replaces, else that of the model."""
+        return str(own.dtype).removeprefix("torch.") if hasattr(own, "dtype") else dtype_of(self.model)
 
     def _check_name(self, name: str) -> None:
         parameters = inspect.signature(_forward_of(self.model)).parameters
@@ -76,7 +87,7 @@ class Loaded:
     def noted(self, report: Noted) -> Noted:
         """A report with this model's name and notes."""
         report.graph.name = self.name
-        report.graph.notes[:0] = self.notes
+        report.graph.notes[:0] = [*self.notes, *([self.input_note] if self.input_note else [])]
         return report
 
 

@@ -34,7 +34,7 @@ def load(name: str, settings: Mapping[str, Any]) -> Loaded:
     arguments = {"weights": None, **_arguments(name), **settings}
     model = built(lambda: get_model(name, **arguments), f"torchvision:{name}").eval()
     args, note = _inputs(name)
-    return Loaded(f"torchvision:{name}", model, args, {}, (note,) if note else ())
+    return Loaded(f"torchvision:{name}", model, args, {}, (), note)
 
 
 def _arguments(name: str) -> dict[str, Any]:

@@ -40,6 +40,7 @@ _MOST_READ_OF_A_WEIGHT = 16
 _OPEN, _CLOSE = object(), object()
 _detach = Tensor.detach
 _in_inference_mode = torch.is_inference_mode_enabled
+_EMBEDDING = torch.ops.aten.embedding.default
 _ALIGNED = torch.ops.aten._nested_tensor_from_mask_left_aligned.default
 _PENDING = Signature("flopscope::pending", "pending", {}, ())
 
@@ -163,6 +164,8 @@ class Tracer(TorchDispatchMode):
             kwargs = {}
         if func is _ALIGNED:
             return False  # "the mask cannot be used to leave out the padding": so the model goes the dense way, as masks are counted
+        if func is _EMBEDDING:
+            self._check_indices(args, operands)
         symbolic = False
         for cell in operands:
             root = cell.above or cell
@@ -239,6 +242,17 @@ class Tracer(TorchDispatchMode):
                 key.append(cell.type)
             else:
                 key.append(item)
+
+    def _check_indices(self, args: Sequence[Any], operands: list[Cell]) -> None:
+        """Refuse positions beyond a table, as a real run does: a sequence that the model cannot take has no cost."""
+        table, cell = operands[0].type, operands[1]
+        if not cell.root.concrete or cell.type.elements == 0:
+            return
+        adopted = self._adopted.get(id(args[1]))
+        data = args[1] if adopted is None or adopted.real is None else adopted.real
+        largest = int(data.max())
+        if largest >= table.shape[0]:
+            raise IndexError(f"index {largest} is looked up in a table of {table.shape[0]} rows")
 
     def _renew(self, cell: Cell) -> None:
         """The memory under a tensor was written through another one: give it a new value that depends on the write."""
