@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import fields, replace
 
 from flopscope.cost import ZERO, Cost
-from flopscope.graph import Graph, Module, Op, Signature
+from flopscope.graph import Graph, Module, Signature
 from flopscope.rules import price
 
 UNCOUNTED = Cost(uncounted=1)
@@ -49,11 +49,6 @@ def _sum_of(counts: Mapping[Signature, int]) -> Cost:
 
 
 _FIELDS = tuple(field.name for field in fields(Cost))
-
-
-def uncounted_ops(graph: Graph) -> list[Op]:
-    """The ops that no rule prices."""
-    return [op for op in graph.ops if price(op.signature) is None]
 
 
 def module_costs(graph: Graph) -> dict[str, Cost]:
