@@ -32,27 +32,23 @@ def attention(op: Signature) -> Cost:
     return count(op, macs=scores * (width + value.shape[-1]), other=scores * (1 + masked + dropped + SOFTMAX_FLOPS))
 
 
-def _self_attention(rows: int, batch: int, heads: int, length: int, keys: int, width: int) -> tuple[int, int]:
+def _projected(batch: int, heads: int, length: int, keys: int, width: int, masked: bool) -> tuple[int, int]:
     """Multiply-accumulates and other operations of the four projections and the two products."""
+    rows = 2 * batch * length + 2 * batch * keys  # query and output, key and value
     scores = batch * heads * length * keys
-    macs = 4 * rows * width * width + 2 * scores * (width // heads)
-    return macs, 4 * rows * width + scores * (1 + SOFTMAX_FLOPS)
+    return rows * width * width + 2 * scores * (width // heads), rows * width + scores * (1 + masked + SOFTMAX_FLOPS)
 
 
 @rule(
-    "multi_head_attention", flops="2 per MAC, 1 per element of each bias; per score 1 for the scale and 5 for the softmax", source=_SOURCE
+    "multi_head_attention",
+    flops="2 per MAC, 1 per element of each bias; per score 1 for the scale, 1 for a mask, 5 for the softmax",
+    source=_SOURCE,
 )
 def multi_head_attention(op: Signature) -> Cost:
     """The fast path of ``nn.MultiheadAttention``: ``[b, l, d] = mha([b, l, d], [b, s, d], [b, s, d])`` with all four projections."""
-    query, key = op["query"], op["key"]
-    batch, length, width = query.shape
-    keys = key.shape[1]
-    heads = op["num_head"]
-    scores = batch * heads * length * keys
-    rows = 2 * batch * length + 2 * batch * keys  # query and output, key and value
-    macs = rows * width * width + 2 * scores * (width // heads)
-    masked = op.get("mask") is not None
-    return count(op, macs=macs, other=rows * width + scores * (1 + masked + SOFTMAX_FLOPS))
+    batch, length, width = op["query"].shape
+    macs, other = _projected(batch, op["num_head"], length, op["key"].shape[1], width, op.get("mask") is not None)
+    return count(op, macs=macs, other=other)
 
 
 @rule(
@@ -65,7 +61,7 @@ def transformer_encoder_layer(op: Signature) -> Cost:
     source = op["src"]
     batch, length, width = source.shape
     hidden = op["ffn_weight_1"].shape[0]
-    macs, other = _self_attention(batch * length, batch, op["num_heads"], length, length, width)
+    macs, other = _projected(batch, op["num_heads"], length, length, width, op.get("mask") is not None)
     tokens = batch * length
     macs += 2 * tokens * width * hidden
     activation = FLOPS_PER_ELEMENT["gelu" if op.get("use_gelu", False) else "relu"]

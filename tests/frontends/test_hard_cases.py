@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 import flopscope
 from flopscope import Cost
-from flopscope.errors import TraceError
+from flopscope.errors import NeedsDataError, TraceError
 
 A = flopscope.analyze
 
@@ -340,3 +340,17 @@ def test_moved(model: Any, inputs: tuple[Any, ...], read: int, written: int) -> 
 def test_the_spectral_norm_of_a_matrix_is_not_counted_as_a_sum() -> None:
     assert [row.op for row in A(lambda x: torch.linalg.norm(x, ord=2), "30x30").uncounted] == ["aten::linalg_norm"]
     assert A(lambda x: torch.linalg.norm(x), "30x30").total.flops == 2 * 900 + 1
+
+
+def test_a_learned_number_is_read_but_not_after_it_was_overwritten() -> None:
+    scale = nn.Parameter(torch.tensor(2.0))
+    assert A(lambda x: x.repeat(int(scale.item()), 1) @ x.t(), "3x4", execute="never").total.macs == 6 * 4 * 3
+
+    def overwrites(x: Tensor) -> Tensor:
+        with torch.no_grad():
+            scale.mul_(x.sum())
+        return x * scale.item()
+
+    with pytest.raises(NeedsDataError):
+        A(overwrites, "3x4", execute="never")
+    assert scale.item() == 2

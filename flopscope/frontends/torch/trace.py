@@ -198,7 +198,7 @@ def _small_integers(tensor: Tensor, is_parameter: bool) -> Tensor | None:
 
 
 def _data_of_weight(tensor: Tensor, is_parameter: bool) -> Tensor:
-    """Data to run a model on: that of a parameter itself (no op may write to it), a copy of a buffer, or made-up values."""
+    """Data to run a model on: a parameter's own (copied before an op writes to it), a copy of a buffer's, or made-up values."""
     with torch.inference_mode(tensor.is_inference()):
         if tensor.device.type != "meta":
             return tensor.detach().to("cpu", copy=not is_parameter)

@@ -365,7 +365,8 @@ class Tracer(TorchDispatchMode):
             if cell.root.concrete:
                 continue
             adopted = self._adopted.get(id(tensor))
-            if adopted is None or tensor.device.type == "meta" or tensor.numel() > _MOST_READ_OF_A_WEIGHT:
+            is_readable = adopted is not None and adopted.written is None and tensor.device.type != "meta"
+            if adopted is None or not is_readable or tensor.numel() > _MOST_READ_OF_A_WEIGHT:
                 raise DataNeeded(schema.target, self.scope)
             adopted.real = private_copy(tensor)
             adopted.concrete = True
