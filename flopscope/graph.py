@@ -74,7 +74,8 @@ class TensorType:
         """How many different elements lie in memory: a dimension that was expanded (stride 0) counts once."""
         if self.strides is None or 0 not in self.strides:
             return math.prod(self.shape)
-        return math.prod(size for size, stride in zip(self.shape, self.strides, strict=True) if stride != 0 or size == 0)
+        kept = (size for size, stride in zip(self.shape, self.strides, strict=True) if stride != 0 or _is_zero(size))
+        return math.prod(kept)
 
     def bytes(self, elements: int) -> int:
         """The bytes that so many elements of this dtype take."""
@@ -140,6 +141,11 @@ class Signature:
             for name, value in self.arguments.items()
             if value is not None and not isinstance(value, TensorType) and not any(_tensor_types([value]))
         }
+
+
+def _is_zero(size: Any) -> bool:
+    """Whether a size is fixed at zero. A relaxed size never is."""
+    return isinstance(size, int) and size == 0
 
 
 def _tensor_types(values: Any) -> Iterator[TensorType]:

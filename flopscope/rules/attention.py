@@ -35,8 +35,8 @@ def attention(op: Signature) -> Cost:
 def _projected(batch: int, heads: int, length: int, keys: int, width: int, masked: bool) -> tuple[int, int]:
     """Multiply-accumulates and other operations of the four projections and the two products."""
     rows = 2 * batch * length + 2 * batch * keys  # query and output, key and value
-    scores = batch * heads * length * keys
-    return rows * width * width + 2 * scores * (width // heads), rows * width + scores * (1 + masked + SOFTMAX_FLOPS)
+    pairs = batch * length * keys  # each meets in all heads, which together are as wide as the model
+    return rows * width * width + 2 * pairs * width, rows * width + pairs * heads * (1 + masked + SOFTMAX_FLOPS)
 
 
 @rule(

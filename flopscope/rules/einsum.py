@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from flopscope.cost import Cost
 from flopscope.graph import Signature
 from flopscope.rules.registry import count, expect, prod, rule
+from flopscope.rules.sizes import broadcast, is_one
 
 Sizes = dict[str, int]
 """An operand as the size of each of its labels. A label of size one is broadcast to the size that others have."""
@@ -54,18 +55,18 @@ def parse(text: str, shapes: Sequence[Sequence[int]]) -> Equation:
     for labels, shape in zip(labelled, shapes, strict=True):
         for label, size in zip(labels, shape, strict=True):
             known = sizes.get(label, 1)
-            fits = known == 1 or size in (1, known)
+            fits = is_one(known) or is_one(size) or size == known
             expect(fits, f"the equation {text!r}, where {label!r} has the sizes {known} and {size}")
-            sizes[label] = size if known == 1 else known
+            sizes[label] = broadcast(known, size)
     # A repeated label takes the diagonal, which costs nothing.
     operands = tuple(dict(zip(labels, shape, strict=True)) for labels, shape in zip(labelled, shapes, strict=True))
-    broadcast = tuple(sorted((label for label in sizes if label.startswith(".")), key=lambda label: -int(label[1:])))
+    dotted = tuple(sorted((label for label in sizes if label.startswith(".")), key=lambda label: -int(label[1:])))
     if arrow:
         before, dots, after = right.partition("...")
-        output = (*before, *(broadcast if dots else ()), *after)
+        output = (*before, *(dotted if dots else ()), *after)
     else:
         letters = [label for labels in labelled for label in labels if not label.startswith(".")]
-        output = (*broadcast, *sorted(label for label in set(letters) if letters.count(label) == 1))
+        output = (*dotted, *sorted(label for label in set(letters) if letters.count(label) == 1))
     return Equation(operands, output)
 
 
@@ -93,7 +94,7 @@ def contraction_cost(equation: Equation, path: Sequence[int] | None = None) -> t
         needed = set(equation.output).union(*remaining)
         first, before_first = _summed(first, needed | _long(second))
         second, before_second = _summed(second, needed | _long(first))
-        together = {label: max(first.get(label, 1), second.get(label, 1)) for label in (*first, *second)}
+        together = {label: broadcast(first.get(label, 1), second.get(label, 1)) for label in (*first, *second)}
         macs += prod(together.values())
         additions += before_first + before_second
         result = {label: size for label, size in together.items() if label in needed}
@@ -103,10 +104,10 @@ def contraction_cost(equation: Equation, path: Sequence[int] | None = None) -> t
 
 def _long(operand: Sizes) -> set[str]:
     """The labels over which a product with this operand sums: those of size one are no reason to wait with a sum."""
-    return {label for label, size in operand.items() if size != 1}
+    return {label for label, size in operand.items() if not is_one(size)}
 
 
 def _summed(operand: Sizes, needed: set[str]) -> tuple[Sizes, int]:
     """An operand after labels that nobody needs were summed away, and the additions that this took (one per element)."""
-    kept = {label: size for label, size in operand.items() if label in needed or size == 1}
+    kept = {label: size for label, size in operand.items() if label in needed or is_one(size)}
     return kept, 0 if len(kept) == len(operand) else prod(operand.values())

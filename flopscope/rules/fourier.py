@@ -5,6 +5,7 @@ from __future__ import annotations
 from flopscope.cost import Cost
 from flopscope.graph import Signature
 from flopscope.rules.registry import count, prod, rule
+from flopscope.rules.sizes import log2_ceil
 
 _COMPLEX = ["fft_fft", "fft_ifft", "fft_fft2", "fft_ifft2", "fft_fftn", "fft_ifftn", "_fft_c2c"]
 _REAL = [
@@ -45,7 +46,7 @@ def fft(op: Signature) -> Cost:
         lengths[-1] = x.shape[dims[-1]] if last is None or last < 0 else last
     points = prod(lengths)
     transforms = prod(size for dim, size in enumerate(out.shape) if dim not in dims)
-    whole = 5 * points * _log2(points) * transforms
+    whole = 5 * points * log2_ceil(points) * transforms
     return count(op, other=whole if op.kind in _COMPLEX else whole // 2)
 
 
@@ -57,11 +58,6 @@ def _dims(op: Signature, rank: int) -> list[int]:
     elif isinstance(dims, int):
         dims = (dims,)
     return [dim % rank for dim in dims]
-
-
-def _log2(points: int) -> int:
-    """The logarithm to base two, rounded up."""
-    return max(points - 1, 0).bit_length()
 
 
 @rule("fft_fftshift", "fft_ifftshift", flops="none: elements are moved", source="NumPy documentation of fftshift")
@@ -93,5 +89,5 @@ def stft(op: Signature) -> Cost:
     out = op.output.shape
     frames = out[-2] if out[-1] == 2 and len(out) > 2 and op.get("return_complex") is False else out[-1]
     batch = op.inputs[0].shape[0] if len(op.inputs[0].shape) > 1 else 1
-    transform = 5 * points * _log2(points)
+    transform = 5 * points * log2_ceil(points)
     return count(op, other=batch * frames * ((transform if op.get("onesided") is False else transform // 2) + points))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from flopscope.cost import Cost
 from flopscope.graph import Signature
 from flopscope.rules.registry import count, prod, rule
+from flopscope.rules.sizes import broadcast, largest
 from flopscope.rules.softmax import SOFTMAX_FLOPS
 
 FLOPS_PER_ELEMENT = {
@@ -33,7 +34,7 @@ def loss(op: Signature) -> Cost:
     """``[] = loss([*], [*])``, broadcast, reduced or not."""
     ranks = max(len(type.shape) for type in op.inputs)
     shapes = [(1,) * (ranks - len(type.shape)) + type.shape for type in op.inputs[:2]]
-    elements = prod(max(sizes) for sizes in zip(*shapes, strict=True))
+    elements = prod(broadcast(*sizes) for sizes in zip(*shapes, strict=True))
     reduced = 1 if len(op.output.shape) == 0 else 0
     return count(op, other=(FLOPS_PER_ELEMENT[op.kind] + reduced) * elements)
 
@@ -81,4 +82,4 @@ def triplet_margin(op: Signature) -> Cost:
 @rule("pairwise_distance", flops="3 per element, 1 per row for the root", source="PyTorch documentation of torch.nn.PairwiseDistance")
 def pairwise_distance(op: Signature) -> Cost:
     """``[n] = pairwise_distance([n, d], [n, d])``."""
-    return count(op, other=3 * max(type.elements for type in op.inputs) + op.output.elements)
+    return count(op, other=3 * largest(*(type.elements for type in op.inputs)) + op.output.elements)

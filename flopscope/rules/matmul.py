@@ -8,6 +8,7 @@ from __future__ import annotations
 from flopscope.cost import Cost
 from flopscope.graph import Signature
 from flopscope.rules.registry import count, expect, prod, rule
+from flopscope.rules.sizes import broadcast, smallest
 
 _SOURCE = "Golub & Van Loan, Matrix Computations, section 1.1"
 
@@ -88,7 +89,7 @@ def _cheapest_chain(sizes: list[int]) -> int:
     for length in range(1, factors):
         for i in range(factors - length):
             j = i + length
-            best[i, j] = min(best[i, k] + best[k + 1, j] + sizes[i] * sizes[k + 1] * sizes[j + 1] for k in range(i, j))
+            best[i, j] = smallest(*(best[i, k] + best[k + 1, j] + sizes[i] * sizes[k + 1] * sizes[j + 1] for k in range(i, j)))
     return best[0, factors - 1]
 
 
@@ -110,8 +111,8 @@ def trilinear(op: Signature) -> Cost:
     for shape, name in zip(shapes, ("expand1", "expand2", "expand3"), strict=True):
         for dim in op[name]:
             shape.insert(dim, 1)
-    first = prod(max(a, b) for a, b in zip(shapes[0], shapes[1], strict=True))
-    return count(op, macs=first + prod(max(sizes) for sizes in zip(*shapes, strict=True)))
+    first = prod(broadcast(a, b) for a, b in zip(shapes[0], shapes[1], strict=True))
+    return count(op, macs=first + prod(broadcast(*sizes) for sizes in zip(*shapes, strict=True)))
 
 
 @rule("tensordot", flops="2 per MAC", source="NumPy documentation of tensordot")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from flopscope.cost import Cost
 from flopscope.graph import Signature, TensorType
 from flopscope.rules.registry import VIEW, count, free, prod, rule
+from flopscope.rules.sizes import largest
 
 _NO_FLOPS = "none: elements are moved, not computed"
 _SOURCE = "definition of the op"
@@ -152,10 +153,11 @@ def _named_elements(op: Signature) -> int:
     if "indices" in op.arguments:
         return _indexed_elements(target, op["indices"])
     if index is None:
-        return max((type.elements for type in op.inputs[1:]), default=0)
+        return largest(0, *(type.elements for type in op.inputs[1:]))  # type: ignore[no-any-return]
     if op.kind.startswith("index_"):
-        return int(index.elements * target.elements // max(target.shape[op["dim"]] if target.shape else 1, 1))
-    return int(index.elements)
+        dim = op["dim"] % len(target.shape) if target.shape else None
+        return index.elements * prod(size for position, size in enumerate(target.shape) if position != dim)  # type: ignore[no-any-return]
+    return index.elements  # type: ignore[no-any-return]
 
 
 def _indexed_elements(target: TensorType, indices: tuple[TensorType | None, ...]) -> int:
@@ -165,6 +167,6 @@ def _indexed_elements(target: TensorType, indices: tuple[TensorType | None, ...]
         if index is None:
             whole *= target.shape[dim]
         else:
-            named = max(named, index.elements)
+            named = largest(named, index.elements)
         dim += len(index.shape) if index is not None and index.dtype in ("bool", "uint8") else 1
     return named * whole * prod(target.shape[dim:])

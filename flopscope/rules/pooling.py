@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 from flopscope.cost import Cost
 from flopscope.graph import Signature
 from flopscope.rules.registry import count, prod, rule
+from flopscope.rules.sizes import common_divisor
 
 _SOURCE = "Dumoulin & Visin 2016, arXiv:1603.07285, chapter 3"
 
@@ -44,8 +43,8 @@ def _adaptive_reads(op: Signature) -> int:
     """
     x, out = op.inputs[0], op.output
     first = len(x.shape) - _pooled_dims(op)
-    lengths = (n + m - math.gcd(n, m) for n, m in zip(x.shape[first:], out.shape[first:], strict=True))
-    return prod(x.shape[:first]) * prod(lengths)
+    lengths = (n + m - common_divisor(n, m) for n, m in zip(x.shape[first:], out.shape[first:], strict=True))
+    return prod(x.shape[:first]) * prod(lengths)  # type: ignore[no-any-return]
 
 
 @rule(

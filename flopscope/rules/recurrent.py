@@ -11,6 +11,7 @@ from flopscope.cost import Cost
 from flopscope.graph import Signature, TensorType
 from flopscope.rules.activation import FLOPS_PER_ELEMENT
 from flopscope.rules.registry import count, prod, rule
+from flopscope.rules.sizes import quotient
 
 _SIGMOID, _TANH = FLOPS_PER_ELEMENT["sigmoid"], FLOPS_PER_ELEMENT["tanh"]
 
@@ -32,7 +33,7 @@ def _layers(op: Signature, gates: int, per_unit: int) -> Cost:
     matrices = [type for type in weights if len(type.shape) == 2]
     biases = [type for type in weights if len(type.shape) == 1]
     directions = op["num_layers"] * (2 if op.get("bidirectional", False) else 1)
-    units = matrices[0].shape[0] // gates
+    units = quotient(matrices[0].shape[0], gates)
     macs = tokens * sum(type.elements for type in matrices)
     other = tokens * (sum(type.elements for type in biases) + directions * units * per_unit)
     return count(op, macs=macs, other=other)
@@ -67,7 +68,7 @@ def rnn(op: Signature) -> Cost:
 def _cell(op: Signature, gates: int, per_unit: int) -> Cost:
     batch = prod(op["input"].shape[:-1])
     biases = sum(op[name].elements for name in ("b_ih", "b_hh") if op.get(name) is not None)
-    units = op["w_ih"].shape[0] // gates
+    units = quotient(op["w_ih"].shape[0], gates)
     return count(op, macs=batch * (op["w_ih"].elements + op["w_hh"].elements), other=batch * (biases + units * per_unit))
 
 

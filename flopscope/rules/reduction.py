@@ -5,6 +5,7 @@ from __future__ import annotations
 from flopscope.cost import Cost
 from flopscope.graph import Signature
 from flopscope.rules.registry import count, expect, rule
+from flopscope.rules.sizes import broadcast, smallest
 
 _DEFINITION = "the definition, one operation per element read"
 
@@ -22,7 +23,7 @@ def reduce(op: Signature) -> Cost:
 @rule("trace", flops="1 per element of the diagonal", source=_DEFINITION)
 def trace(op: Signature) -> Cost:
     """``[] = trace([n, m])``."""
-    diagonal = min(op.inputs[0].shape)
+    diagonal = smallest(*op.inputs[0].shape)
     return count(op, other=diagonal, reads=[(diagonal, op.inputs[0])])
 
 
@@ -106,5 +107,5 @@ def cosine_similarity(op: Signature) -> Cost:
     x1, x2 = op.inputs[0], op.inputs[1]
     rank = max(len(x1.shape), len(x2.shape))
     dim = op.get("dim", 1) % rank - rank
-    length = max(type.shape[dim] for type in (x1, x2) if len(type.shape) >= -dim)
+    length = broadcast(*(type.shape[dim] for type in (x1, x2) if len(type.shape) >= -dim))
     return count(op, other=(6 * length + 5) * op.output.elements)

@@ -201,10 +201,12 @@ def free(op: Signature) -> Cost:  # noqa: ARG001 - every rule takes the signatur
 def expect(condition: bool, what: str) -> None:
     """State the shape signature of a rule: letters that are equal must have equal sizes.
 
+    Relaxed sizes compare as tensors, not as a truth value. They pass: the op was checked with the sizes with which it was traced.
+
     Raises:
         ValueError: they do not; `price` adds the op and its shapes.
     """
-    if not condition:
+    if condition is False:
         raise ValueError(f"its shapes break {what}")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from flopscope.cost import Cost
 from flopscope.graph import Signature
 from flopscope.rules.registry import count, prod, rule
+from flopscope.rules.sizes import largest, quotient
 
 _LERP = 3  # a + w * (b - a)
 _CUBIC = 7  # four products and three additions
@@ -52,7 +53,7 @@ def upsample_antialias(op: Signature) -> Cost:
     radius = 2 if "cubic" in op.target else 1
 
     def taps(size: int, new_size: int) -> int:
-        return 2 * max(radius, -(-radius * size // new_size)) + 1
+        return 2 * largest(radius, -(-radius * size // new_size)) + 1  # type: ignore[no-any-return]
 
     first = batch * channels * height * new_width * taps(width, new_width)
     return count(op, other=2 * (first + op.output.elements * taps(height, new_height)))
@@ -97,4 +98,4 @@ def roi_align(op: Signature) -> Cost:
 def nms(op: Signature) -> Cost:
     """``[m] = nms([k, 4], [k], threshold)``: an upper bound, all k (k - 1) / 2 pairs."""
     boxes = op.inputs[0].shape[0]
-    return count(op, other=12 * (boxes * (boxes - 1) // 2))
+    return count(op, other=12 * quotient(boxes * (boxes - 1), 2))

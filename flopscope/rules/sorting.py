@@ -5,13 +5,9 @@ from __future__ import annotations
 from flopscope.cost import Cost
 from flopscope.graph import Signature
 from flopscope.rules.registry import count, rule
+from flopscope.rules.sizes import log2_ceil
 
 _SOURCE = "Knuth, The Art of Computer Programming 3, section 5.3"
-
-
-def _log2(choices: int) -> int:
-    """The logarithm to base two, rounded up."""
-    return max(choices - 1, 0).bit_length()
 
 
 def _length(op: Signature) -> int:
@@ -38,7 +34,7 @@ def sort(op: Signature) -> Cost:
     elements = op.inputs[0].elements
     whole = "unique" in op.kind or ("quantile" in op.kind and op.get("dim") is None)
     length = elements if whole else _length(op)
-    return count(op, other=elements * _log2(length))
+    return count(op, other=elements * log2_ceil(length))
 
 
 @rule("median", "nanmedian", flops="n ceil(log2(n // 2 + 2)) comparisons per row of n: a heap of half the elements", source=_SOURCE)
@@ -46,7 +42,7 @@ def median(op: Signature) -> Cost:
     """``[*] = median([*, n], dim)``."""
     elements = op.inputs[0].elements
     length = elements if op.get("dim") is None else _length(op)
-    return count(op, other=elements * _log2(length // 2 + 2))
+    return count(op, other=elements * log2_ceil(length // 2 + 2))
 
 
 @rule(
@@ -57,14 +53,14 @@ def median(op: Signature) -> Cost:
 )
 def topk(op: Signature) -> Cost:
     """``[*, k] = topk([*, n], k, dim)``."""
-    return count(op, other=op.inputs[0].elements * _log2(op.get("k", 1) + 1))
+    return count(op, other=op.inputs[0].elements * log2_ceil(op.get("k", 1) + 1))
 
 
 @rule("searchsorted", "bucketize", flops="ceil(log2(n + 1)) comparisons per value", source="binary search")
 def searchsorted(op: Signature) -> Cost:
     """``[*] = searchsorted([n], [*])``."""
     boundaries = op.get("sorted_sequence", op.get("boundaries"))
-    return count(op, other=op.output.elements * _log2(boundaries.shape[-1] + 1))
+    return count(op, other=op.output.elements * log2_ceil(boundaries.shape[-1] + 1))
 
 
 @rule(
