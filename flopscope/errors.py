@@ -10,6 +10,7 @@
     │   └── NeedsDataError          ... and cannot be run for real either
     ├── RuleError               a rule that cannot be registered, or that broke its own shape signature
     ├── GraphError              a graph that breaks one of its laws
+    ├── SupernetError           a supernet whose choices cannot be relaxed as they are
     ├── OptionError             an option or argument outside its allowed values
     └── UncountedError          strict mode met an op that no rule prices; carries the report
 
@@ -55,6 +56,10 @@ class RuleError(FlopscopeError):
 
 class GraphError(FlopscopeError):
     """A graph breaks one of its laws."""
+
+
+class SupernetError(FlopscopeError):
+    """A supernet has no choices, or one whose candidates or probabilities cannot be used."""
 
 
 class OptionError(FlopscopeError):

@@ -38,11 +38,11 @@ def op_costs(graph: Graph) -> list[Cost]:
 
 def total(graph: Graph) -> Cost:
     """The cost of the whole graph. Its parameters are all parameters of the model, whether or not an op reads them."""
-    found = _sum_of(Counter([op.signature for op in graph.ops]))
+    found = sum_of(Counter([op.signature for op in graph.ops]))
     return replace(found, params=sum(weight.type.elements for weight in graph.parameters))
 
 
-def _sum_of(counts: Mapping[Signature, int]) -> Cost:
+def sum_of(counts: Mapping[Signature, int]) -> Cost:
     """The cost of each signature times how often it occurs. Field by field, which is faster than adding records."""
     priced = [(found, times) for signature, times in counts.items() if (found := cost_of(signature)) is not ZERO]
     return Cost(**{name: sum([getattr(found, name) * times for found, times in priced]) for name in _FIELDS})
@@ -56,7 +56,7 @@ def module_costs(graph: Graph) -> dict[str, Cost]:
     own: dict[str, Counter[Signature]] = {}
     for op in graph.ops:
         own.setdefault(op.scope, Counter())[op.signature] += 1
-    costs = {path: _sum_of(counts) for path, counts in own.items()}
+    costs = {path: sum_of(counts) for path, counts in own.items()}
     for weight in graph.parameters:
         costs[weight.scope] = costs.get(weight.scope, ZERO) + Cost(params=weight.type.elements)
     result = {module.path: ZERO for module in graph.modules}

@@ -6,7 +6,7 @@ import dataclasses
 import gc
 import inspect
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, Literal
@@ -21,7 +21,7 @@ from flopscope.frontends.torch.cells import meta_like, private_copy, type_of
 from flopscope.frontends.torch.census import Census, take_census
 from flopscope.frontends.torch.guard import untouched
 from flopscope.frontends.torch.recorder import Recorder
-from flopscope.frontends.torch.scopes import listening
+from flopscope.frontends.torch.scopes import ScopeListener, listening
 from flopscope.frontends.torch.tracer import MOST_CONCRETE_ELEMENTS, DataNeeded, Tracer
 from flopscope.graph import Graph
 
@@ -37,6 +37,8 @@ def trace(
     *,
     execute: Execute = "auto",
     opaque: Sequence[type[nn.Module]] = (),
+    watch: Callable[[Tracer, Recorder], ScopeListener] | None = None,
+    readable: Collection[int] = (),
 ) -> Graph:
     """Trace one call of a model on the shapes of its inputs.
 
@@ -50,6 +52,8 @@ def trace(
         kwargs: named inputs of the model.
         execute: when to run for real: ``"auto"`` (where values are needed), ``"never"`` or ``"always"``.
         opaque: module classes that become one op each, whatever is inside them.
+        watch: makes the listener that is told about modules in place of the recorder, which it must tell in turn.
+        readable: the ids of weights whose values the model may read.
 
     Raises:
         InputError: the inputs do not fit the model's signature.
@@ -61,7 +65,7 @@ def trace(
     with _disable_current_modes():  # an analysis inside a traced model is none of its ops
         owner = getattr(model, "__self__", model)  # a bound method of a module belongs to the module
         census = take_census(owner) if isinstance(owner, nn.Module) else Census.of_function(_name_of(model))
-        call = _Call(model, args, dict(kwargs or {}), census, tuple(opaque))
+        call = _Call(model, args, dict(kwargs or {}), census, tuple(opaque), watch, readable)
         why, notes = "execute='always' was asked for", []
         if execute != "always":
             found = _from_shapes(call)
@@ -85,6 +89,8 @@ class _Call:
     kwargs: dict[str, Any]
     census: Census
     opaque: tuple[type, ...]
+    watch: Callable[[Tracer, Recorder], ScopeListener] | None
+    readable: Collection[int]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -138,10 +144,11 @@ def _attempt(call: _Call, execute: bool, notes: list[str]) -> Graph:
     graph.notes = notes
     data_of_weight = _data_of_weight if execute else _small_integers
     limit = max([MOST_CONCRETE_ELEMENTS, *integers])
-    tracer = Tracer(census.inventory, data_of_weight, execute=execute, most_concrete=limit)
+    tracer = Tracer(census.inventory, data_of_weight, execute=execute, most_concrete=limit, readable=call.readable)
     recorder = Recorder(tracer, census, call.opaque)
+    listener = recorder if call.watch is None else call.watch(tracer, recorder)
     twins = _adopt_inputs(tracer, call.args, call.kwargs, graph, execute)
-    with untouched(census.modules), listening(recorder):
+    with untouched(census.modules), listening(listener):
         try:
             with torch.inference_mode(), tracer:
                 output = model(*twins[0], **twins[1])

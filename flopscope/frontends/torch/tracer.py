@@ -15,7 +15,7 @@ their cells. A call that needs the values of a tensor that has none raises `Data
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -67,8 +67,12 @@ class Tracer(TorchDispatchMode):
         *,
         execute: bool = False,
         most_concrete: int = MOST_CONCRETE_ELEMENTS,
+        readable: Collection[int] = (),
     ) -> None:
-        """Know the weights of a model by its inventory. Parameters that are met outside it are added to it."""
+        """Know the weights of a model by its inventory. Parameters that are met outside it are added to it.
+
+        The values of the weights whose ids are ``readable`` may be read.
+        """
         super().__init__()
         self.ops: list[Op] = []
         self.scope = ""
@@ -79,6 +83,7 @@ class Tracer(TorchDispatchMode):
         self._inventory = inventory
         self._data_of_weight = data_of_weight
         self._most_concrete = most_concrete
+        self._readable = readable
         self._memo = current_memo()
         self._entries = self._memo.entries
         self._adopted: dict[int, AdoptedCell] = {}
@@ -135,7 +140,10 @@ class Tracer(TorchDispatchMode):
             self._next_id = identity + 1
             value = Value(identity, type_of(tensor), "parameter" if is_parameter else "buffer", None, name)
             self.weights[name] = value
-            real = None if is_parameter and not self.execute else self._data_of_weight(tensor, is_parameter)
+            if id(tensor) in self._readable:
+                real: Tensor | None = private_copy(tensor)
+            else:
+                real = None if is_parameter and not self.execute else self._data_of_weight(tensor, is_parameter)
             cell = self._adopted[id(tensor)] = AdoptedCell(self, tensor, value, real)
             return cell
         has_data = tensor.device.type != "meta" and (self.execute or tensor.numel() <= self._most_concrete)

@@ -1,0 +1,188 @@
+"""A supernet -> its `CostModel`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor, nn
+from torch.utils._python_dispatch import _disable_current_modes
+
+from flopscope.analyses.totals import sum_of
+from flopscope.cost import METRICS, ZERO, Cost
+from flopscope.errors import InputError, SupernetError
+from flopscope.frontends.torch.choices import Chain, ChoiceModule, ChoiceWatcher, Span, chains_of, chains_of_parameters, find_choices
+from flopscope.frontends.torch.guard import untouched
+from flopscope.frontends.torch.inputs import dtype_of, tensors_from_text
+from flopscope.frontends.torch.recorder import Recorder
+from flopscope.frontends.torch.trace import trace
+from flopscope.frontends.torch.tracer import Tracer
+from flopscope.graph import Graph, Signature
+from flopscope.graph import Tensor as Value
+from flopscope.relax.cost_model import CostModel, Part
+from flopscope.relax.decisions import Decision, Source, names_of, source_of
+from flopscope.relax.mixing import mixing_ops, weights_read
+from flopscope.relax.tables import Literals
+from flopscope.rules import module_classes
+
+
+def cost_model(supernet: nn.Module, *args: Any, **kwargs: Any) -> CostModel:
+    """The cost of every network in a supernet, as a differentiable function of the probabilities of its choices.
+
+    A *choice* is any module with ``candidates`` (a ``ModuleList``) and ``probabilities()`` (a tensor on the simplex, made of any
+    parameters). The supernet is traced once on the shapes of its inputs, with every candidate of every choice run, whatever its forward
+    does. A network in the supernet is the supernet with one candidate in the place of each choice: ops that only mix candidates or draw
+    paths are not counted, and architecture parameters are none of its parameters.
+
+    Args:
+        supernet: a module in the mode in which it is to be counted.
+        *args: its inputs, as `flopscope.analyze` takes them.
+        **kwargs: named inputs.
+
+    Raises:
+        SupernetError: there are no choices, or their candidates or probabilities cannot be used.
+        InputError: the inputs cannot be read or do not fit the supernet.
+        TraceError: the supernet raised.
+
+    Examples:
+        >>> choice = Choice([nn.Conv2d(8, 8, 3, padding=1, bias=False), nn.Identity()])
+        >>> model = cost_model(nn.Sequential(nn.Conv2d(3, 8, 1, bias=False), choice), "1x3x16x16")
+        >>> model("macs").item() == 16 * 16 * 3 * 8 + 0.5 * (16 * 16 * 8 * 8 * 9)
+        True
+        >>> model("macs").backward()
+        >>> choice.alpha.grad[0] > 0
+        tensor(True)
+    """
+    if not isinstance(supernet, nn.Module):
+        raise InputError(f"a supernet must be a torch.nn.Module, but a {type(supernet).__name__} was given")
+    choices = find_choices(supernet)
+    with _disable_current_modes():
+        args, kwargs = tensors_from_text((args, kwargs), dtype_of(supernet))
+        with untouched(list(supernet.modules())):
+            sources = [source_of(choice) for choice in choices]
+    decision_of, decisions = _decisions(choices, sources)
+    tensors = list({id(tensor): tensor for source in sources for tensor in source.tensors}.values())
+    graph, spans, values = _trace(supernet, args, kwargs, choices, tensors)
+    chains, own_calls = chains_of(spans, len(graph.ops))
+    paths = [choice.path for choice in choices]
+    mixing = mixing_ops(graph, chains, own_calls, paths, values)
+    owners = chains_of_parameters(supernet, choices)
+    _refuse_borrowed_weights(supernet, graph, own_calls, mixing, choices, owners)
+    reached = [(), *sorted({span.chain for span in spans})]
+    counted: dict[frozenset[Chain], Cost] = {frozenset([chain]): ZERO for chain in reached}
+    signatures: dict[Chain, Counter[Signature]] = {}
+    for op, chain in zip(graph.ops, chains, strict=True):
+        if op.index not in mixing:
+            signatures.setdefault(chain, Counter())[op.signature] += 1
+    for chain, counts in signatures.items():
+        counted[frozenset([chain])] = sum_of(counts)
+    for name, alternatives in _parameters(supernet, choices, tensors, owners, weights_read(graph, mixing)).items():
+        key = frozenset(alternatives)
+        counted[key] = counted.get(key, ZERO) + Cost(params=supernet.get_parameter(name).numel())
+    parts = [part for alternatives, cost in counted.items() if (part := _part(alternatives, cost, paths, decision_of)) is not None]
+    partial = any(cost.partial for cost in counted.values())
+    model = CostModel(type(supernet).__name__, decisions, parts, _notes(graph, mixing, partial), partial=partial)
+    return model.attach(supernet)
+
+
+def _decisions(choices: Sequence[ChoiceModule], sources: Sequence[Source]) -> tuple[list[int], list[Decision]]:
+    """The decision of each choice, and all decisions in the order in which they are met."""
+    found: dict[Any, list[int]] = {}
+    for index, source in enumerate(sources):
+        found.setdefault(source.key, []).append(index)
+    decision_of = [0] * len(choices)
+    decisions = []
+    for decision, members in enumerate(found.values()):
+        for member in members:
+            decision_of[member] = decision
+        decisions.append(Decision(tuple(choices[member].path for member in members), names_of(choices[members[0]].candidates)))
+    return decision_of, decisions
+
+
+def _trace(
+    supernet: nn.Module, args: Any, kwargs: Any, choices: Sequence[ChoiceModule], tensors: Sequence[Tensor]
+) -> tuple[Graph, list[Span], list[Value]]:
+    """The graph, which ops ran inside what, and the values of what probabilities are made of."""
+    watcher: ChoiceWatcher | None = None
+    values: list[Value] = []
+
+    def watch(tracer: Tracer, recorder: Recorder) -> ChoiceWatcher:
+        nonlocal watcher, values
+        values = [tracer.value_of(tensor) for tensor in tensors]
+        watcher = ChoiceWatcher(choices, tracer, recorder)
+        return watcher
+
+    readable = {id(tensor) for tensor in tensors if tensor.device.type != "meta"}
+    graph = trace(supernet, args, kwargs, opaque=module_classes(), watch=watch, readable=readable)
+    assert watcher is not None
+    return graph, watcher.spans, values
+
+
+def _refuse_borrowed_weights(
+    supernet: nn.Module,
+    graph: Graph,
+    own_calls: Sequence[Span | None],
+    mixing: set[int],
+    choices: Sequence[ChoiceModule],
+    owners: dict[int, set[Chain]],
+) -> None:
+    """An op in the forward of a choice that reads a weight of a candidate cannot be told to belong to it."""
+    parameters = dict(supernet.named_parameters())
+    for op, call in zip(graph.ops, own_calls, strict=True):
+        if call is None or op.index in mixing or op.scope != choices[call.choice].path:
+            continue
+        for value in op.inputs:
+            owner = owners.get(id(parameters.get(value.name or "")), set())
+            if owner and all(any(choice == call.choice for choice, _ in chain) for chain in owner):
+                raise SupernetError(
+                    f"the forward of the choice {op.scope!r} reads the weight {value.name!r} of a candidate ({op.target}) without "
+                    "calling the "
+                    "candidate, so the op cannot be told to belong to it. Call candidates as modules."
+                )
+
+
+def _parameters(
+    supernet: nn.Module, choices: Sequence[ChoiceModule], tensors: Sequence[Tensor], owners: dict[int, set[Chain]], read: set[str]
+) -> dict[str, set[Chain]]:
+    """The parameters of the networks in a supernet, and the candidates that own them.
+
+    What probabilities are made of, and what a choice holds for itself (gates), is no parameter of a network unless an op of the network
+    reads it.
+    """
+    bases = [tensor._base if tensor._base is not None else tensor for tensor in tensors]
+    relaxation = {id(tensor) for tensor in (*tensors, *bases)}
+    relaxation |= {id(parameter) for choice in choices for parameter in choice.module.parameters(recurse=False)}
+    return {
+        name: owners[id(parameter)] for name, parameter in supernet.named_parameters() if id(parameter) not in relaxation or name in read
+    }
+
+
+def _part(alternatives: frozenset[Chain], cost: Cost, paths: Sequence[str], decision_of: Sequence[int]) -> Part | None:
+    """A part of the model, or ``None`` for what no architecture can have."""
+    literals = {chain: _literals(chain, decision_of) for chain in alternatives}
+    possible = {chain: found for chain, found in literals.items() if found is not None}
+    if not possible:
+        return None
+    named = sorted(tuple((paths[choice], candidate) for choice, candidate in chain) for chain in possible)
+    return Part(tuple(named), frozenset(possible.values()), tuple(int(getattr(cost, metric)) for metric in METRICS))
+
+
+def _literals(chain: Chain, decision_of: Sequence[int]) -> Literals | None:
+    """What the decisions must take; ``None`` where one would have to take two candidates at once."""
+    taken: dict[int, int] = {}
+    for choice, candidate in chain:
+        if taken.setdefault(decision_of[choice], candidate) != candidate:
+            return None
+    return frozenset(taken.items())
+
+
+def _notes(graph: Graph, mixing: set[int], partial: bool) -> list[str]:
+    notes = list(graph.notes)
+    if partial:
+        notes.append("ops without a rule are not counted: all costs are lower bounds")
+    kinds = Counter(graph.ops[index].kind for index in mixing)
+    if kinds:
+        listed = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items(), key=lambda item: (-item[1], item[0])))
+        notes.append(f"not counted, because only the search runs them: {listed}")
+    return notes
