@@ -20,9 +20,10 @@ from flopscope.frontends.torch.trace import trace
 from flopscope.frontends.torch.tracer import Tracer
 from flopscope.graph import Graph, Signature
 from flopscope.graph import Tensor as Value
-from flopscope.relax.cost_model import CostModel, Part
+from flopscope.relax.cost_model import CostModel
 from flopscope.relax.decisions import Decision, Source, names_of, source_of
 from flopscope.relax.mixing import mixing_ops, weights_read
+from flopscope.relax.parts import Part
 from flopscope.relax.tables import Literals
 from flopscope.rules import module_classes
 
