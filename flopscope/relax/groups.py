@@ -1,0 +1,154 @@
+"""The channel groups of a traced network: which dimensions of which weights change together, and which cannot change."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from flopscope.graph import Graph, Op, Tensor
+from flopscope.relax.dims import Units, fixed, is_fixed
+from flopscope.relax.relaxed import RelaxedOp
+from flopscope.relax.travel import Call, Dims, travel_rule
+from flopscope.rules import rule_for
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Channels that come and go together."""
+
+    name: str
+    """The first layer that makes them."""
+    size: int
+    """How many there are in the traced model."""
+    granularity: int
+    """What the size must be divisible by: the channels of a head, say."""
+    layers: tuple[str, ...]
+    """The paths of all modules whose weights have these channels."""
+    weights: tuple[tuple[str, int], ...]
+    """The same as names of weights and their dimensions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frozen:
+    """Dimensions of weights that cannot change, and why."""
+
+    reason: str
+    weights: tuple[tuple[str, int], ...]
+    """Names of weights and their dimensions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Structure:
+    """A traced network in terms of its channel groups."""
+
+    units: tuple[int, ...]
+    """The unit of each group."""
+    groups: tuple[Group, ...]
+    frozen: tuple[Frozen, ...]
+    weights: Mapping[str, Dims]
+    """The dims of every parameter by name."""
+    ops: Mapping[RelaxedOp, int]
+    """The different ops, and how often each occurs."""
+
+
+def structure_of(graph: Graph) -> Structure:
+    """Send the dimensions of all weights through a graph."""
+    units = Units()
+    dims: dict[int, Dims] = {}
+    calls = [_travel(op, dims, units) for op in graph.ops]
+    for value in graph.outputs:
+        for dim in _dims_of(value, dims, units):
+            units.freeze(dim, "the model returns it")
+    units.settle()
+    weights = {weight.name: _weight_dims(weight.name, weight.type.shape, graph, dims) for weight in graph.parameters}
+    free = units.free([dim for found in weights.values() for dim in found])
+    _freeze_others(graph, dims, units, set(free))
+    weights = {name: tuple(units.resolve(dim) for dim in found) for name, found in weights.items()}
+    contracted = {value.name for op in graph.ops if _contracts(op) for value in op.inputs if value.name is not None}
+    groups = {unit: _group(unit, weights, contracted, units) for unit in free}
+    ops = Counter(_relaxed(call, outputs, units) for call, outputs in calls)
+    original = {name: dims[value.id] for name, value in graph.weights.items() if value.id in dims}
+    frozen = _frozen(original, weights, units)
+    return Structure(tuple(groups), tuple(groups.values()), frozen, weights, ops)
+
+
+def _dims_of(value: Tensor, dims: dict[int, Dims], units: Units) -> Dims:
+    """What is known of a value. Every dimension of a weight begins as a unit of its own; other values from outside have fixed sizes."""
+    found = dims.get(value.id)
+    if found is None:
+        is_weight = value.role in ("parameter", "buffer")
+        found = dims[value.id] = tuple(units.new(size) if is_weight else fixed(size) for size in value.shape)
+    return found
+
+
+def _travel(op: Op, dims: dict[int, Dims], units: Units) -> tuple[Call, list[Dims]]:
+    call = Call(op, [_dims_of(value, dims, units) for value in op.inputs], units)
+    rule = travel_rule(op.kind) if not op.target.startswith("module::") else None
+    try:
+        outputs = list(rule(call)) if rule is not None else call.give_up()
+        sizes = [tuple(units.size(dim) for dim in found) for found in outputs]
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError, ZeroDivisionError):
+        sizes = []  # a form of the op that the rule does not know
+    if sizes != [value.shape for value in op.outputs]:
+        call.relaxed.clear()
+        outputs = call.give_up()
+    dims.update({value.id: found for value, found in zip(op.outputs, outputs, strict=True)})
+    return call, outputs
+
+
+def _weight_dims(name: str, shape: Sequence[int], graph: Graph, dims: Mapping[int, Dims]) -> Dims:
+    value = graph.weights.get(name)
+    return dims[value.id] if value is not None and value.id in dims else tuple(fixed(size) for size in shape)
+
+
+def _freeze_others(graph: Graph, dims: Mapping[int, Dims], units: Units, free: set[int]) -> None:
+    """Units of buffers that no parameter has are sizes of tables."""
+    for value in graph.weights.values():
+        for dim in dims.get(value.id, ()):
+            if free.isdisjoint(units.free([dim])):
+                units.freeze(dim, "")
+
+
+def _relaxed(call: Call, outputs: Sequence[Dims], units: Units) -> RelaxedOp:
+    def resolved(dims: Dims) -> Dims:
+        return tuple(units.resolve(dim) for dim in dims)
+
+    arguments = tuple((name, units.resolve(dim)) for name, dim in call.relaxed.items())
+    return RelaxedOp(call.op.signature, tuple(map(resolved, call.operands)), tuple(map(resolved, outputs)), arguments)
+
+
+def _contracts(op: Op) -> bool:
+    rule = rule_for(op.signature)
+    return rule is not None and rule.family in ("convolution", "matmul", "attention", "einsum")
+
+
+def _group(unit: int, weights: Mapping[str, Dims], contracted: set[str], units: Units) -> Group:
+    """The channels of a unit are counted where layers make or take them: a table may have one number for many channels."""
+    found: list[tuple[str, int]] = []
+    multiples: dict[bool, list[int]] = {True: [], False: []}
+    for name, dims in weights.items():
+        for position, dim in enumerate(dims):
+            mine = [coefficient for coefficient, members in dim if unit in members]
+            if mine:
+                found.append((name, position))
+                multiples[name in contracted] += mine
+    granularity = min(multiples[True] or multiples[False])
+    makers = [name for name, position in found if position == 0 and len(weights[name]) > 1]
+    layers = tuple(dict.fromkeys(_layer(name) for name, _ in found))
+    return Group(_layer((makers or [found[0][0]])[0]), granularity * units.base(unit), granularity, layers, tuple(found))
+
+
+def _layer(weight: str) -> str:
+    return weight.rpartition(".")[0]
+
+
+def _frozen(original: Mapping[str, Dims], weights: Mapping[str, Dims], units: Units) -> tuple[Frozen, ...]:
+    found: dict[str, list[tuple[str, int]]] = {}
+    for name, dims in weights.items():
+        for position, dim in enumerate(dims):
+            if is_fixed(dim) and dim != fixed(1):
+                reasons = units.reasons(original[name][position]) if name in original else ["no op reads it"]
+                for reason in reasons:
+                    found.setdefault(reason, []).append((name, position))
+    return tuple(Frozen(reason, tuple(members)) for reason, members in found.items())
