@@ -16,7 +16,10 @@ def _input_and_channels(call: Call) -> tuple[Dims, int]:
 
 
 def _positions(call: Call, x: Dims, first: int) -> Dims:
-    """The positions that a kernel slides over: sizes of images, which are as they were traced. Channels may be positions too, where none is lost."""
+    """The positions that a kernel slides over: sizes of images, which are as they were traced.
+
+    Channels may be positions too (a convolution over channels), where none is lost.
+    """
     found = []
     for dim, size in zip(x[first:], call.shape()[first:], strict=True):
         keeps = call.op.kind == "conv" and size == call.units.size(dim) and set(_numbers(call.argument("stride", 1))) == {1}
