@@ -7,10 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from flopscope.graph import Graph, Op, Tensor
-from flopscope.relax.dims import Units, fixed, is_fixed
+from flopscope.relax.dims import Dim, Units, fixed, is_fixed
 from flopscope.relax.relaxed import RelaxedOp
 from flopscope.relax.travel import Call, Dims, travel_rule
-from flopscope.rules import rule_for
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +64,8 @@ def structure_of(graph: Graph) -> Structure:
     free = units.free([dim for found in weights.values() for dim in found])
     _freeze_others(graph, dims, units, set(free))
     weights = {name: tuple(units.resolve(dim) for dim in found) for name, found in weights.items()}
-    contracted = {value.name for op in graph.ops if _contracts(op) for value in op.inputs if value.name is not None}
-    groups = {unit: _group(unit, weights, contracted, units) for unit in free}
+    made = [units.resolve(dim) for call, outputs in calls for dim in _channels_made(call, outputs)]
+    groups = {unit: _group(unit, weights, made, units) for unit in free}
     ops = Counter(_relaxed(call, outputs, units) for call, outputs in calls)
     original = {name: dims[value.id] for name, value in graph.weights.items() if value.id in dims}
     frozen = _frozen(original, weights, units)
@@ -118,22 +117,24 @@ def _relaxed(call: Call, outputs: Sequence[Dims], units: Units) -> RelaxedOp:
     return RelaxedOp(call.op.signature, tuple(map(resolved, call.operands)), tuple(map(resolved, outputs)), arguments)
 
 
-def _contracts(op: Op) -> bool:
-    rule = rule_for(op.signature)
-    return rule is not None and rule.family in ("convolution", "matmul", "attention", "einsum")
+def _channels_made(call: Call, outputs: Sequence[Dims]) -> list[Dim]:
+    """The channels that a layer with weights makes."""
+    if call.op.kind in ("conv", "conv_transpose"):
+        return [outputs[0][1 - len(call["weight"])]]
+    makes = call.op.kind in ("linear", "addmm", "matmul") and any(value.role == "parameter" for value in call.op.inputs)
+    return [outputs[0][-1]] if makes and outputs[0] else []
 
 
-def _group(unit: int, weights: Mapping[str, Dims], contracted: set[str], units: Units) -> Group:
-    """The channels of a unit are counted where layers make or take them: a table may have one number for many channels."""
-    found: list[tuple[str, int]] = []
-    multiples: dict[bool, list[int]] = {True: [], False: []}
-    for name, dims in weights.items():
-        for position, dim in enumerate(dims):
-            mine = [coefficient for coefficient, members in dim if unit in members]
-            if mine:
-                found.append((name, position))
-                multiples[name in contracted] += mine
-    granularity = min(multiples[True] or multiples[False])
+def _group(unit: int, weights: Mapping[str, Dims], made: Sequence[Dim], units: Units) -> Group:
+    """The channels of a unit are counted where layers make them: weights may have one number for many channels."""
+    found = [
+        (name, position)
+        for name, dims in weights.items()
+        for position, dim in enumerate(dims)
+        if any(unit in members for _, members in dim)
+    ]
+    where = [dim for dim in made if unit in units.free([dim])] or [weights[name][position] for name, position in found]
+    granularity = min(sum(coefficient for coefficient, members in dim if unit in members) for dim in where)
     makers = [name for name, position in found if position == 0 and len(weights[name]) > 1]
     layers = tuple(dict.fromkeys(_layer(name) for name, _ in found))
     return Group(_layer((makers or [found[0][0]])[0]), granularity * units.base(unit), granularity, layers, tuple(found))
