@@ -20,6 +20,11 @@ from flopscope.rules.registry import rule_for
 _MIXING_FAMILIES = frozenset(("elementwise", "activation", "movement", "reduction", "softmax", "sorting", "matmul", "einsum"))
 """What a gate can be. A convolution or normalisation that reads architecture parameters is a layer of the network."""
 
+_SHAPE_ONLY = frozenset((
+    "zeros_like", "ones_like", "full_like", "empty_like", "rand_like", "randn_like", "new_zeros", "new_ones", "new_full", "new_empty",
+))  # fmt: skip
+"""Ops that take the shape of a tensor and none of its data."""
+
 
 def mixing_ops(
     graph: Graph, chains: Sequence[Chain], own_calls: Sequence[Span | None], paths: Sequence[str], sources: Sequence[Tensor]
@@ -38,7 +43,7 @@ def mixing_ops(
     mixing: set[int] = set()
     for op in graph.ops:
         reads_pure = any(value.id in pure for value in op.inputs)
-        if all(value.id in pure or value.id in free or _is_constant(value) for value in op.inputs):
+        if op.kind in _SHAPE_ONLY or all(value.id in pure or value.id in free or _is_constant(value) for value in op.inputs):
             (pure if reads_pure else free).update(value.id for value in op.outputs)
             if reads_pure:
                 mixing.add(op.index)

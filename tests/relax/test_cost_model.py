@@ -1,0 +1,361 @@
+"""What a cost model accepts, refuses, keeps and leaves alone. That its costs are right is tested on whole search spaces, in `test_spaces`."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+import flopscope
+from flopscope.cost import METRICS
+from flopscope.errors import InputError, OptionError, SupernetError
+from flopscope.relax import Choice, CostModel, cost_model
+
+X = "1x4x8x8"
+POSITIONS = 8 * 8
+
+
+def conv(kernel: int = 3, channels: int = 4) -> nn.Conv2d:
+    return nn.Conv2d(channels, channels, kernel, padding=kernel // 2, bias=False)
+
+
+class Custom(nn.Module):
+    """A choice that is not a `Choice`, with any forward and any probabilities."""
+
+    def __init__(self, forward: Callable[..., Any], probabilities: Callable[..., Any] | None = None, count: int = 2) -> None:
+        super().__init__()
+        self.candidates = nn.ModuleList(conv(2 * index + 1) for index in range(count))
+        self.alpha = nn.Parameter(torch.zeros(count))
+        self.run = forward
+        self.give = probabilities
+
+    def probabilities(self) -> Tensor:
+        return self.alpha.softmax(-1) if self.give is None else self.give(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.run(self, x)
+
+
+def total(model: nn.Module, metric: str) -> int:
+    return getattr(flopscope.analyze(model, X).total, metric)
+
+
+# -- whatever the forward does ----------------------------------------------------------------------------------------
+
+
+def weighted_sum(choice: Any, x: Tensor) -> Tensor:
+    return sum(weight * candidate(x) for weight, candidate in zip(choice.probabilities(), choice.candidates, strict=True))
+
+
+def einsum(choice: Any, x: Tensor) -> Tensor:
+    return torch.einsum("k,knchw->nchw", choice.probabilities(), torch.stack([candidate(x) for candidate in choice.candidates]))
+
+
+def matmul(choice: Any, x: Tensor) -> Tensor:
+    stacked = torch.stack([candidate(x).flatten() for candidate in choice.candidates], dim=1)
+    return (stacked @ choice.probabilities()).view_as(x)
+
+
+def in_place(choice: Any, x: Tensor) -> Tensor:
+    out = torch.zeros_like(x)
+    for weight, candidate in zip(choice.probabilities(), choice.candidates, strict=True):
+        out.add_(candidate(x) * weight)
+    return out
+
+
+def one_path(choice: Any, x: Tensor) -> Tensor:
+    return choice.candidates[int(torch.multinomial(choice.probabilities(), 1))](x)
+
+
+def likeliest_path(choice: Any, x: Tensor) -> Tensor:
+    return choice.candidates[choice.probabilities().argmax().item()](x)
+
+
+def gumbel(choice: Any, x: Tensor) -> Tensor:
+    gates = F.gumbel_softmax(choice.alpha, tau=0.5, hard=True)
+    return sum(gate * candidate(x) for gate, candidate in zip(gates, choice.candidates, strict=True))
+
+
+def gumbel_by_hand(choice: Any, x: Tensor) -> Tensor:
+    noise = -torch.log(-torch.log(torch.rand(len(choice.candidates))))
+    index = int((choice.probabilities().log() + noise).argmax())
+    return choice.candidates[index](x)
+
+
+def no_path(choice: Any, x: Tensor) -> Tensor:
+    return x
+
+
+def sampled_by_python(choice: Any, x: Tensor) -> Tensor:
+    import random
+
+    return choice.candidates[random.randrange(len(choice.candidates))](x)
+
+
+FORWARDS = [weighted_sum, einsum, matmul, in_place, one_path, likeliest_path, gumbel, gumbel_by_hand, no_path, sampled_by_python]
+
+
+@pytest.mark.parametrize("forward", FORWARDS, ids=lambda forward: forward.__name__)
+def test_any_forward_costs_what_its_candidates_cost(forward: Any) -> None:
+    choice = Custom(forward)
+    model = cost_model(nn.Sequential(conv(), choice, conv()), X)
+    for index, candidate in enumerate(choice.candidates):
+        plain = nn.Sequential(conv(), candidate, conv())
+        assert [int(model(metric, [index])) for metric in METRICS] == [total(plain, metric) for metric in METRICS]
+
+
+class Surrounded(nn.Module):
+    """A choice whose forward has layers of its own around its candidates."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.before, self.after = conv(1), nn.BatchNorm2d(4)
+        self.candidates = nn.ModuleList([conv(3), conv(5)])
+        self.alpha = nn.Parameter(torch.zeros(2))
+
+    def probabilities(self) -> Tensor:
+        return self.alpha.softmax(0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.before(x))
+        return self.after(sum(weight * candidate(x) for weight, candidate in zip(self.probabilities(), self.candidates, strict=True)))
+
+
+def test_layers_around_the_candidates_are_counted_always() -> None:
+    choice = Surrounded()
+    model = cost_model(choice, X)
+    for index, candidate in enumerate(choice.candidates):
+        plain = nn.Sequential(choice.before, nn.ReLU(), candidate, choice.after)
+        assert [int(model(metric, [index])) for metric in METRICS] == [total(plain, metric) for metric in METRICS]
+    assert any("not counted, because only the search runs them" in note for note in model.notes)
+
+
+class Squeeze(nn.Module):
+    """A gate made of data is work of the network."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner, self.gate = conv(), nn.Linear(4, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.inner(x)
+        return x * self.gate(x.mean((2, 3))).sigmoid()[:, :, None, None]
+
+
+def test_gates_made_of_data_are_counted() -> None:
+    model = cost_model(Choice([Squeeze(), conv()]), X)
+    assert [int(model(metric, [0])) for metric in METRICS] == [total(Squeeze(), metric) for metric in METRICS]
+
+
+def test_tied_choices_are_one_decision() -> None:
+    alpha = nn.Parameter(torch.zeros(2))
+    rows = nn.Parameter(torch.zeros(3, 2))
+    supernet = nn.Sequential(
+        *(Choice([conv(3), conv(5)], alpha) for _ in range(3)),
+        *(Custom(weighted_sum, lambda _, row=row: rows.softmax(-1)[row]) for row in (0, 1, 0)),
+        Custom(weighted_sum, lambda _: F.gumbel_softmax(rows[2])),
+        Custom(weighted_sum, lambda _: F.gumbel_softmax(rows[2])),
+    )
+    model = cost_model(supernet, X)
+    assert [decision.choices for decision in model.decisions] == [("0", "1", "2"), ("3", "5"), ("4",), ("6", "7")]
+    assert int(model("macs", [0, 0, 0, 0])) == POSITIONS * 16 * (3 * 9 + 5 * 1)
+
+
+def test_a_weight_that_very_many_choices_share_is_counted_once() -> None:
+    """More combinations than a table can hold."""
+    shared = conv(5)
+    supernet = nn.Sequential(*(Choice([shared, conv(3)]) for _ in range(30)))
+    model = cost_model(supernet, X)
+    never, always = torch.ones(30, dtype=torch.int64), torch.zeros(30, dtype=torch.int64)
+    once = never.clone()
+    once[7] = 0
+    small, large = 16 * 9, 16 * 25
+    assert model("params", torch.stack([never, once, always])).tolist() == [30 * small, 29 * small + large, large]
+    assert model("params").item() == pytest.approx(30 * small / 2 + large * (1 - 0.5**30), rel=1e-12)
+    assert model.minimum("macs").value == 30 * POSITIONS * small
+    with pytest.raises(SupernetError, match="weights are shared by 30 decisions"):
+        model.minimum("params")
+
+
+# -- what it tells, and keeps -----------------------------------------------------------------------------------------
+
+
+def supernet() -> nn.Module:
+    inner = Choice([conv(3), conv(5)])
+    return nn.Sequential(conv(1), Choice([conv(3), nn.Identity(), nn.Sequential(inner, conv(1))]), Choice([conv(7), conv(1)]))
+
+
+def test_contributions_add_up() -> None:
+    net = supernet()
+    torch.manual_seed(0)
+    for parameter in net.parameters():
+        nn.init.normal_(parameter)
+    model = cost_model(net, X)
+    for metric in METRICS:
+        rows = model.contributions(metric)
+        assert sum(row.expected for row in rows) == pytest.approx(model(metric).item(), rel=1e-12)
+    identity = next(row for row in model.contributions() if row.name == "Identity")
+    assert (identity.choice, identity.candidate, identity.cost, identity.expected) == ("1", 1, 0, 0.0)
+
+
+def test_it_is_saved_and_loaded(tmp_path: Path) -> None:
+    net = supernet()
+    model = cost_model(net, X)
+    file = tmp_path / "model.json"
+    model.save(file)
+    loaded = CostModel.load(file)
+    architectures = torch.tensor([[0, 0, 0], [1, 1, 1], [2, 1, 0]])
+    for other in (loaded, pickle.loads(pickle.dumps(model))):
+        for metric in METRICS:
+            assert torch.equal(other(metric, architectures), model(metric, architectures))
+        with pytest.raises(SupernetError, match="has no supernet that gives probabilities; use model.attach"):
+            other("macs")
+        assert torch.equal(other.attach(net)("flops"), model("flops"))
+    assert loaded.decisions == model.decisions
+    with pytest.raises(SupernetError, match="needs a choice '1' with 3 candidates, but there is no such choice"):
+        loaded.attach(nn.Sequential(conv()))
+    file.write_text("{}")
+    with pytest.raises(OptionError, match="is no cost model that can be read"):
+        CostModel.load(file)
+    with pytest.raises(OptionError, match="cannot write the cost model"):
+        model.save(tmp_path / "missing" / "model.json")
+
+
+def test_it_moves_to_a_device() -> None:
+    model = cost_model(supernet(), X)
+    assert model.to("cpu") is model
+    with pytest.raises(
+        InputError, match=r"the architectures are on meta and the cost model is on cpu; move the model with model.to\('meta'\)"
+    ):
+        model("macs", torch.zeros(3, dtype=torch.int64, device="meta"))
+
+
+def test_nothing_is_left_behind() -> None:
+    net = supernet()
+    state = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    attributes = {name: set(vars(module)) for name, module in net.named_modules()}
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    cost_model(net, X)("macs")
+    assert torch.equal(before, torch.get_rng_state())
+    assert all(torch.equal(state[name], tensor) for name, tensor in net.state_dict().items())
+    assert attributes == {name: set(vars(module)) for name, module in net.named_modules()}
+    assert all(parameter.grad is None for parameter in net.parameters())
+
+
+def test_a_step_against_the_gradient_lowers_the_cost() -> None:
+    net = supernet()
+    model = cost_model(net, X)
+    before = model("macs")
+    before.backward()
+    with torch.no_grad():
+        for parameter in net.parameters():
+            if parameter.grad is not None:
+                parameter -= 1e-6 * parameter.grad
+    assert model("macs") < before
+
+
+# -- what is refused ----------------------------------------------------------------------------------------------------
+
+
+def test_a_supernet_needs_choices() -> None:
+    with pytest.raises(SupernetError, match="Sequential has no choices. A choice is a module with `candidates`"):
+        cost_model(nn.Sequential(conv()), X)
+    with pytest.raises(SupernetError, match="a choice needs at least one candidate"):
+        Choice([])
+    with pytest.raises(SupernetError, match=r"among 2 candidates needs alpha of the shape \[2\], but it has \[3\]"):
+        Choice([conv(), conv()], nn.Parameter(torch.zeros(3)))
+    with pytest.raises(InputError, match=r"a supernet must be a torch.nn.Module, but a function was given"):
+        cost_model(lambda x: x, X)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (lambda _: torch.tensor([0.5, 0.6]), "the probabilities of the choice '0' must be at least 0 and sum to 1, but sum to 1.1"),
+        (lambda _: torch.tensor([1.5, -0.5]), "but go down to -0.5"),
+        (lambda _: torch.tensor([float("nan"), 1.0]), "must be at least 0 and sum to 1"),
+        (lambda _: torch.ones(3) / 3, r"has 2 candidates, so probabilities\(\) must return a floating-point tensor of the shape \[2\]"),
+        (lambda _: torch.tensor([0, 1]), r"but it returned int64\[2\]"),
+        (lambda _: [0.5, 0.5], "must return a tensor, but returned a list"),
+    ],
+)
+def test_bad_probabilities_are_refused(given: Any, message: str) -> None:
+    with pytest.raises(SupernetError, match=message):
+        cost_model(nn.Sequential(Custom(no_path, given)), X)
+
+
+def test_probabilities_that_go_bad_later_are_refused() -> None:
+    choice = Custom(no_path)
+    model = cost_model(nn.Sequential(choice), X)
+    choice.give = lambda _: torch.tensor([0.2, 0.2])
+    with pytest.raises(SupernetError, match="the choice '0' must be at least 0 and sum to 1, but sum to 0.4"):
+        model("macs")
+
+
+@pytest.mark.parametrize(
+    ("architectures", "message"),
+    [
+        ([0, 1], r"must be integers of the shape \[3\] or \[N, 3\], but are int64\[2\]"),
+        ([0, 0, 2], "decision 2 has the candidates 0 to 1, but an architecture takes 2"),
+        ([[0, 0, 0], [-1, 0, 0]], "decision 0 has the candidates 0 to 2, but an architecture takes -1"),
+        (torch.ones(2, 3), r"must have the shape \[3, 3\] or \[N, 3, 3\], but are float32\[2, 3\]"),
+        (torch.ones(3, 3) / 3, "decision 1 has 2 candidates, so its probabilities must end in 1 zeros"),
+        (torch.eye(3)[None, [0, 1, 1]] * 0.9, "decision 0 of an architecture must be at least 0 and sum to 1"),
+    ],
+)
+def test_bad_architectures_are_refused(architectures: Any, message: str) -> None:
+    model = cost_model(supernet(), X)
+    with pytest.raises(InputError, match=message):
+        model("macs", architectures)
+
+
+def test_there_are_five_metrics() -> None:
+    model = cost_model(supernet(), X)
+    for ask in (model, model.variance, model.minimum, model.maximum, model.most_likely, model.contributions):
+        with pytest.raises(OptionError, match="there is no metric 'latency'; there are macs, flops, params, access, access_bytes"):
+            ask("latency")
+
+
+def test_what_cannot_be_told_apart_is_refused() -> None:
+    def outside(choice: Any, x: Tensor) -> Tensor:
+        return F.conv2d(x, choice.candidates[0].weight, padding=0)
+
+    with pytest.raises(SupernetError, match="reads the weight '0.candidates.0.weight' of a candidate .* without calling the candidate"):
+        cost_model(nn.Sequential(Custom(outside)), X)
+
+    class Bypass(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.choice = Choice([conv(3), conv(5)])
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.choice.candidates[0](x)
+
+    with pytest.raises(SupernetError, match=r"a candidate .* was called outside the choice that offers it"):
+        cost_model(Bypass(), X)
+    with pytest.raises(
+        SupernetError, match="did not call its candidate 1 .* and it cannot be called with what its first candidate was given"
+    ):
+        cost_model(Choice([conv(3), conv(3, channels=5)], nn.Parameter(torch.tensor([1.0, 0.0]))).apply(_take_the_first), X)
+
+
+def _take_the_first(module: nn.Module) -> None:
+    if isinstance(module, Choice):
+        module.forward = lambda x: module.candidates[0](x)  # type: ignore[method-assign]
+
+
+def test_uncounted_ops_make_a_lower_bound() -> None:
+    class Unknown(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.linalg.matrix_exp(x)
+
+    model = cost_model(Choice([conv(), Unknown()]), X)
+    assert model.partial
+    assert any("lower bounds" in note for note in model.notes)
