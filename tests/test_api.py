@@ -47,7 +47,7 @@ def test_the_exception_tree_is_as_drawn() -> None:
 
 def test_imports_go_downwards_only() -> None:
     """The layers of the package, from top to bottom: nothing imports from above."""
-    layers = ["cli", "api", "report", "analyses", "rules", "frontends", "graph", "cost", "errors", "version"]
+    layers = ["cli", "api", "report", "relax", "analyses", "rules", "frontends", "graph", "cost", "errors", "version"]
     for name in MODULES:
         own = name.split(".")[1]
         source = inspect.getsource(importlib.import_module(name))

@@ -214,7 +214,7 @@ def test_it_is_saved_and_loaded(tmp_path: Path) -> None:
     for other in (loaded, pickle.loads(pickle.dumps(model))):
         for metric in METRICS:
             assert torch.equal(other(metric, architectures), model(metric, architectures))
-        with pytest.raises(SupernetError, match="has no supernet that gives probabilities; use model.attach"):
+        with pytest.raises(SupernetError, match=r"has no supernet that gives probabilities; use model.attach"):
             other("macs")
         assert torch.equal(other.attach(net)("flops"), model("flops"))
     assert loaded.decisions == model.decisions
@@ -265,7 +265,7 @@ def test_a_step_against_the_gradient_lowers_the_cost() -> None:
 
 
 def test_a_supernet_needs_choices() -> None:
-    with pytest.raises(SupernetError, match="Sequential has no choices. A choice is a module with `candidates`"):
+    with pytest.raises(SupernetError, match=r"Sequential has no choices. A choice is a module with `candidates`"):
         cost_model(nn.Sequential(conv()), X)
     with pytest.raises(SupernetError, match="a choice needs at least one candidate"):
         Choice([])
@@ -295,7 +295,7 @@ def test_probabilities_that_go_bad_later_are_refused() -> None:
     choice = Custom(no_path)
     model = cost_model(nn.Sequential(choice), X)
     choice.give = lambda _: torch.tensor([0.2, 0.2])
-    with pytest.raises(SupernetError, match="the choice '0' must be at least 0 and sum to 1, but sum to 0.4"):
+    with pytest.raises(SupernetError, match=r"the choice '0' must be at least 0 and sum to 1, but sum to 0.4"):
         model("macs")
 
 
@@ -327,7 +327,7 @@ def test_what_cannot_be_told_apart_is_refused() -> None:
     def outside(choice: Any, x: Tensor) -> Tensor:
         return F.conv2d(x, choice.candidates[0].weight, padding=0)
 
-    with pytest.raises(SupernetError, match="reads the weight '0.candidates.0.weight' of a candidate .* without calling the candidate"):
+    with pytest.raises(SupernetError, match=r"reads the weight '0.candidates.0.weight' of a candidate .* without calling the candidate"):
         cost_model(nn.Sequential(Custom(outside)), X)
 
     class Bypass(nn.Module):
@@ -341,7 +341,7 @@ def test_what_cannot_be_told_apart_is_refused() -> None:
     with pytest.raises(SupernetError, match=r"a candidate .* was called outside the choice that offers it"):
         cost_model(Bypass(), X)
     with pytest.raises(
-        SupernetError, match="did not call its candidate 1 .* and it cannot be called with what its first candidate was given"
+        SupernetError, match=r"did not call its candidate 1 .* and it cannot be called with what its first candidate was given"
     ):
         cost_model(Choice([conv(3), conv(3, channels=5)], nn.Parameter(torch.tensor([1.0, 0.0]))).apply(_take_the_first), X)
 

@@ -87,8 +87,8 @@ FAMILIES: dict[str, list[Callable[[], nn.Module]]] = {
 def test_every_variant_costs_what_it_costs_when_it_is_built(family: str) -> None:
     """One batched call for all variants of one structure, to the last MAC, parameter and byte.
 
-    With some small multipliers two stages get equal widths, and the builder adds a residual connection between them. These variants are another
-    structure, which is said, and they are checked among themselves.
+    With some small multipliers two stages get equal widths, and the builder adds a residual connection between them. These variants are
+    another structure, which is said, and they are checked among themselves.
     """
     variants = [build() for build in FAMILIES[family]]
     structures = 0

@@ -39,8 +39,8 @@ class StraightThrough(torch.autograd.Function):
 class Block(nn.Module):
     """A choice with a forward of four modes.
 
-    ``sum`` runs all candidates, ``sampled`` one of them, drawn from the probabilities, ``gates`` two of them behind binary gates, and ``uniform``
-    one that Python draws, so that no tensor tells that there was a choice.
+    ``sum`` runs all candidates, ``sampled`` one of them, drawn from the probabilities, ``gates`` two of them behind binary gates, and
+    ``uniform`` one that Python draws, so that no tensor tells that there was a choice.
     """
 
     def __init__(self, c_in: int, c_out: int, stride: int, slot: int, mode: str) -> None:

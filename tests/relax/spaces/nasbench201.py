@@ -1,7 +1,7 @@
 """NAS-Bench-201 (Dong & Yang 2020, arXiv:2001.00326): cells of six edges with five operations.
 
-The published MACs are those of convolutions and of the classifier, without bias: `macs`. Batch norm, pooling and additions are not in them. The
-published parameters are all parameters: weights, scale and shift of each batch norm, and the bias of the classifier: `params`.
+The published MACs are those of convolutions and of the classifier, without bias: `macs`. Batch norm, pooling and additions are not in
+them. The published parameters are all parameters: weights, scale and shift of each batch norm, and the bias of the classifier: `params`.
 """
 
 from __future__ import annotations

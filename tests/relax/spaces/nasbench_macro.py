@@ -1,7 +1,7 @@
 """NAS-Bench-Macro (Su et al. 2021, arXiv:2103.11922): eight layers in a row with three operations, for CIFAR-10.
 
-The published FLOPs are the multiply-accumulates of convolutions and of the classifier, without bias: `macs`. The published parameters are all
-parameters, with scale and shift of each batch norm and the bias of the classifier: `params`.
+The published FLOPs are the multiply-accumulates of convolutions and of the classifier, without bias: `macs`. The published parameters are
+all parameters, with scale and shift of each batch norm and the bias of the classifier: `params`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Small supernets of everything that is allowed and rare.
 
-`SuperNet` has choices inside candidates, a candidate that two choices share, choices that share one parameter, a choice that is called twice (at
-two resolutions), candidates that share a weight with each other and with a constant layer, a candidate with a parameter that no op reads, and a
-choice of one candidate. `Echo` has a choice inside a candidate of another choice, and both share one parameter: they are never independent.
+`SuperNet` has choices inside candidates, a candidate that two choices share, choices that share one parameter, a choice that is called
+twice (at two resolutions), candidates that share a weight with each other and with a constant layer, a candidate with a parameter that no
+op reads, and a choice of one candidate. `Echo` has a choice inside a candidate of another choice, and both share one parameter: they are
+never independent.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What all spaces have in common.
 
-A *slot* is one free decision of a space, as its paper numbers them: an architecture is a tuple with one candidate index for each slot. Every choice
-module of a supernet says in its attribute ``slot`` which one it follows. Choices with one slot are tied.
+A *slot* is one free decision of a space, as its paper numbers them: an architecture is a tuple with one candidate index for each slot.
+Every choice module of a supernet says in its attribute ``slot`` which one it follows. Choices with one slot are tied.
 """
 
 from __future__ import annotations

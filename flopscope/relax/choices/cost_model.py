@@ -12,15 +12,15 @@ from torch.nn.functional import pad
 
 from flopscope.cost import METRICS
 from flopscope.errors import InputError, OptionError, SupernetError
-from flopscope.relax.additive import AdditiveCost
-from flopscope.relax.decisions import Decision, check_simplex, probabilities_of
-from flopscope.relax.elimination import extreme, moments
-from flopscope.relax.parts import Contribution, Part, Vertex, read_parts, write_parts
-from flopscope.relax.tables import Literals
+from flopscope.relax.choices.additive import AdditiveCost
+from flopscope.relax.choices.decisions import Decision, check_simplex, probabilities_of
+from flopscope.relax.choices.elimination import extreme, moments
+from flopscope.relax.choices.parts import Contribution, Part, Vertex, read_parts, write_parts
+from flopscope.relax.choices.tables import Literals
 
 
 class CostModel:
-    """The cost of a supernet, as a function of the probabilities of its choices; `flopscope.relax.cost_model` makes one.
+    """The cost of a supernet, as a function of the probabilities of its choices; `flopscope.relax.choices.cost_model` makes one.
 
     With the decisions drawn independently by their probabilities, ``model("macs")`` is the expected cost of the network that they describe:
     a scalar tensor with a derivative by the architecture parameters. Where every probability is 0 or 1 it is the cost of that one network.

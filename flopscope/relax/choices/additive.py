@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from flopscope.errors import InputError, SupernetError
-from flopscope.relax.decisions import check_simplex
-from flopscope.relax.elimination import Factor
-from flopscope.relax.tables import Literals, Shared, Table, tables_of
+from flopscope.relax.choices.decisions import check_simplex
+from flopscope.relax.choices.elimination import Factor
+from flopscope.relax.choices.tables import Literals, Shared, Table, tables_of
 
 _ENTRIES_AT_ONCE = 2**18
 """Large batches go through in pieces that fit into a processor's cache, which is several times faster."""

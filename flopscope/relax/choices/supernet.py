@@ -20,11 +20,11 @@ from flopscope.frontends.torch.trace import trace
 from flopscope.frontends.torch.tracer import Tracer
 from flopscope.graph import Graph, Signature
 from flopscope.graph import Tensor as Value
-from flopscope.relax.cost_model import CostModel
-from flopscope.relax.decisions import Decision, Source, names_of, source_of
-from flopscope.relax.mixing import mixing_ops, weights_read
-from flopscope.relax.parts import Part
-from flopscope.relax.tables import Literals
+from flopscope.relax.choices.cost_model import CostModel
+from flopscope.relax.choices.decisions import Decision, Source, names_of, source_of
+from flopscope.relax.choices.mixing import mixing_ops, weights_read
+from flopscope.relax.choices.parts import Part
+from flopscope.relax.choices.tables import Literals
 from flopscope.rules import module_classes
 
 
@@ -47,6 +47,7 @@ def cost_model(supernet: nn.Module, *args: Any, **kwargs: Any) -> CostModel:
         TraceError: the supernet raised.
 
     Examples:
+        >>> from flopscope.relax import Choice
         >>> choice = Choice([nn.Conv2d(8, 8, 3, padding=1, bias=False), nn.Identity()])
         >>> model = cost_model(nn.Sequential(nn.Conv2d(3, 8, 1, bias=False), choice), "1x3x16x16")
         >>> model("macs").item() == 16 * 16 * 3 * 8 + 0.5 * (16 * 16 * 8 * 8 * 9)

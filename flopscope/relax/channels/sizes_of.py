@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from flopscope.errors import InputError
-from flopscope.relax.dims import Dim, value_of
+from flopscope.relax.channels.dims import Dim, value_of
 
 Equation = tuple[str, int, Dim, int]
 """The name of a weight, one of its dimensions, what this is made of, and its size."""

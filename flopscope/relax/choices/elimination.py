@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from flopscope.errors import SupernetError
-from flopscope.relax.tables import MOST_ENTRIES
+from flopscope.relax.choices.tables import MOST_ENTRIES
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from flopscope.graph import Graph, Op, Tensor
-from flopscope.relax.dims import Dim, Units, fixed, is_fixed
-from flopscope.relax.relaxed import RelaxedOp
-from flopscope.relax.travel import Call, Dims, travel_rule
+from flopscope.relax.channels.dims import Dim, Units, fixed, is_fixed
+from flopscope.relax.channels.relaxed import RelaxedOp
+from flopscope.relax.channels.travel import Call, Dims, travel_rule
 
 
 @dataclass(frozen=True, slots=True)

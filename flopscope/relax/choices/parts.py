@@ -11,8 +11,8 @@ from typing import Any
 
 from flopscope.cost import METRICS
 from flopscope.errors import OptionError
-from flopscope.relax.decisions import Decision
-from flopscope.relax.tables import Literals
+from flopscope.relax.choices.decisions import Decision
+from flopscope.relax.choices.tables import Literals
 
 _FORMAT = "flopscope cost model 1"
 

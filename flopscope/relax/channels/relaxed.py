@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import flopscope.relax.numbers  # noqa: F401 - teaches the rules about sizes that are tensors
+import flopscope.relax.channels.numbers  # noqa: F401 - teaches the rules about sizes that are tensors
 from flopscope.analyses.totals import UNCOUNTED
 from flopscope.cost import Cost
 from flopscope.errors import RuleError
 from flopscope.graph import Signature, TensorType
-from flopscope.relax.dims import Dim, value_of
+from flopscope.relax.channels.dims import Dim, value_of
 from flopscope.rules.registry import rule_for
 
 Dims = tuple[Dim, ...]

@@ -17,9 +17,9 @@ from flopscope.errors import InputError, OptionError
 from flopscope.frontends.torch.inputs import dtype_of, tensors_from_text
 from flopscope.frontends.torch.trace import trace
 from flopscope.graph import Graph
-from flopscope.relax.dims import Dim, is_fixed, value_of
-from flopscope.relax.groups import Frozen, Group, structure_of
-from flopscope.relax.sizes_of import solve_sizes
+from flopscope.relax.channels.dims import Dim, is_fixed, value_of
+from flopscope.relax.channels.groups import Frozen, Group, structure_of
+from flopscope.relax.channels.sizes_of import solve_sizes
 from flopscope.rules import module_classes
 
 
@@ -59,7 +59,7 @@ def widths(model: nn.Module, *args: Any, **kwargs: Any) -> Widths:
 
 
 class Widths:
-    """The channel groups of a network, and its cost at any sizes of them; `flopscope.relax.widths` finds them.
+    """The channel groups of a network, and its cost at any sizes of them; `flopscope.relax.channels.widths` finds them.
 
     Attributes:
         name: the class of the network.

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from flopscope.graph import Op, TensorType
-from flopscope.relax.dims import Dim, Units, fixed, is_fixed
+from flopscope.relax.channels.dims import Dim, Units, fixed, is_fixed
 
 Dims = tuple[Dim, ...]
 TravelRule = Callable[["Call"], Sequence[Dims]]

@@ -1,0 +1,1 @@
+"""Channels: the cost of a network as a function of its widths."""

@@ -1,0 +1,1 @@
+"""Choices: the cost of a supernet as a function of the probabilities of its candidates."""
