@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torchvision
 
 import flopscope
@@ -35,3 +36,18 @@ def test_every_option_in_the_usage_exists() -> None:
     assert usage is not None
     options = {name for parameter in main.commands["analyze"].params for name in parameter.opts}  # type: ignore[attr-defined]
     assert set(re.findall(r"\[(--?[a-z]+)", usage[1])) <= options
+
+
+def test_the_examples_of_relaxed_costs_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    section = README[README.index("## Cost as a differentiable function") : README.index("## How it compares")]
+    search, questions, widths = re.findall(r"```python\n(.*?)```", section, re.DOTALL)[:3]
+    names: dict[str, Any] = {"torchvision": torchvision}
+    setup, loop, step = search.partition("for _ in range(5):")
+    exec(setup, names)
+    before = names["model"]("macs").item()
+    exec(loop + step, names)
+    assert names["model"]("macs").item() < before
+    exec(questions, names)
+    exec(widths, names)
+    assert names["sizes"].grad.gt(0).all()

@@ -66,26 +66,36 @@ def cost_model(supernet: nn.Module, *args: Any, **kwargs: Any) -> CostModel:
     decision_of, decisions = _decisions(choices, sources)
     tensors = list({id(tensor): tensor for source in sources for tensor in source.tensors}.values())
     graph, spans, values = _trace(supernet, args, kwargs, choices, tensors)
-    chains, own_calls = chains_of(spans, len(graph.ops))
+    counted, mixing = _counted(supernet, graph, spans, choices, tensors, values)
     paths = [choice.path for choice in choices]
-    mixing = mixing_ops(graph, chains, own_calls, paths, values)
+    parts = [part for alternatives, cost in counted.items() if (part := _part(alternatives, cost, paths, decision_of)) is not None]
+    partial = any(cost.partial for cost in counted.values())
+    return CostModel(type(supernet).__name__, decisions, parts, _notes(graph, mixing, partial), partial=partial).attach(supernet)
+
+
+def _counted(
+    supernet: nn.Module,
+    graph: Graph,
+    spans: Sequence[Span],
+    choices: Sequence[ChoiceModule],
+    tensors: Sequence[Tensor],
+    values: Sequence[Value],
+) -> tuple[dict[frozenset[Chain], Cost], set[int]]:
+    """The cost of what is there if any one of some chains of candidates is taken, and the ops that are no work of a network."""
+    chains, own_calls = chains_of(spans, len(graph.ops))
+    mixing = mixing_ops(graph, chains, own_calls, [choice.path for choice in choices], values)
     owners = chains_of_parameters(supernet, choices)
     _refuse_borrowed_weights(supernet, graph, own_calls, mixing, choices, owners)
     reached = [(), *sorted({span.chain for span in spans})]
-    counted: dict[frozenset[Chain], Cost] = {frozenset([chain]): ZERO for chain in reached}
-    signatures: dict[Chain, Counter[Signature]] = {}
+    signatures: dict[Chain, Counter[Signature]] = {chain: Counter() for chain in reached}
     for op, chain in zip(graph.ops, chains, strict=True):
         if op.index not in mixing:
-            signatures.setdefault(chain, Counter())[op.signature] += 1
-    for chain, counts in signatures.items():
-        counted[frozenset([chain])] = sum_of(counts)
+            signatures[chain][op.signature] += 1
+    counted = {frozenset([chain]): sum_of(counts) for chain, counts in signatures.items()}
     for name, alternatives in _parameters(supernet, choices, tensors, owners, weights_read(graph, mixing)).items():
         key = frozenset(alternatives)
         counted[key] = counted.get(key, ZERO) + Cost(params=supernet.get_parameter(name).numel())
-    parts = [part for alternatives, cost in counted.items() if (part := _part(alternatives, cost, paths, decision_of)) is not None]
-    partial = any(cost.partial for cost in counted.values())
-    model = CostModel(type(supernet).__name__, decisions, parts, _notes(graph, mixing, partial), partial=partial)
-    return model.attach(supernet)
+    return counted, mixing
 
 
 def _decisions(choices: Sequence[ChoiceModule], sources: Sequence[Source]) -> tuple[list[int], list[Decision]]:
