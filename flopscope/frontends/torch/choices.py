@@ -3,7 +3,7 @@
 A choice is a module with ``candidates`` and ``probabilities()``. Its forward may sum all candidates, run one that it draws, or two behind
 gates. A `ChoiceWatcher` sees which candidates the forward called. Those that it left out are called when the choice ends, with what the
 first candidate was given (or the choice itself, where none ran), and their results are thrown away. So each op has a known place: the
-candidates that it is inside of.
+candidates that it is inside of, and the call of a choice that it belongs to.
 """
 
 from __future__ import annotations
@@ -12,9 +12,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves, tree_map
 
 from flopscope.errors import SupernetError
+from flopscope.frontends.torch.opaque import values_of
 from flopscope.frontends.torch.recorder import Recorder
 from flopscope.frontends.torch.tracer import Tracer
 
@@ -60,17 +63,35 @@ def _is_iterable(value: Any) -> bool:
     return isinstance(value, (nn.ModuleList, nn.ModuleDict, nn.Sequential, list, tuple))
 
 
-@dataclass(slots=True)
-class Span:
-    """The ops that ran while a choice or a candidate ran: those from ``first`` up to before ``end``."""
+@dataclass(slots=True, eq=False)
+class Call:
+    """One call of a choice."""
 
     choice: int
-    candidate: int | None
-    """``None`` for the choice itself."""
-    chain: Chain
-    """The candidates that it is inside of, itself included."""
-    first: int
-    end: int
+    ran: list[int] = field(default_factory=list)
+    """The candidates that its forward called, in order."""
+    returned: int | None = None
+    """The id of the value that it returned, where that is one tensor."""
+    end: int = 0
+    """The ops of the call come before this one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an op ran."""
+
+    chain: Chain = ()
+    """The candidates that it is inside of."""
+    calls: tuple[Call, ...] = ()
+    """For each of them, the call of the choice that offers it."""
+    own: Call | None = None
+    """The call of a choice in whose own forward, outside its candidates, it ran."""
+    repeated: bool = False
+    """Whether a candidate was called a second time with the same inputs, as when a path is drawn twice."""
+
+    def inside(self, call: Call, candidate: int, repeated: bool) -> Place:
+        """The place inside a candidate."""
+        return Place((*self.chain, (call.choice, candidate)), (*self.calls, call), None, repeated or self.repeated)
 
 
 @dataclass(slots=True)
@@ -78,14 +99,15 @@ class _Running:
     """A choice, or a candidate, that has started and not ended."""
 
     module: nn.Module
-    choice: int
+    place: Place
+    call: Call
     candidate: int | None
-    chain: Chain
     first: int
     args: tuple[Any, ...]
-    ran: list[int] = field(default_factory=list)
+    inputs: dict[int, tuple[int, ...]] = field(default_factory=dict)
+    """Of a choice: the ids of the values that each of its candidates was first called with."""
     given: tuple[tuple[Any, ...], Mapping[str, Any]] | None = None
-    """What the first candidate of this choice was called with."""
+    """Of a choice: what the first candidate was called with."""
 
 
 class ChoiceWatcher:
@@ -98,24 +120,35 @@ class ChoiceWatcher:
         self._recorder = recorder
         self._running: list[_Running] = []
         self._members = {id(candidate) for choice in choices for candidate in choice.candidates}
-        self.spans: list[Span] = []
-        """The spans that have ended, inner ones before outer ones."""
+        self._spans: list[tuple[Place, int, int]] = []
+        self.chains: set[Chain] = {()}
+        """Every chain of candidates that was reached."""
+
+    def places(self) -> list[Place]:
+        """Where each op ran."""
+        found = [Place()] * len(self._tracer.ops)
+        for place, first, end in reversed(self._spans):  # outer spans first
+            found[first:end] = [place] * (end - first)
+        return found
 
     @property
-    def _chain(self) -> Chain:
-        return self._running[-1].chain if self._running else ()
+    def _place(self) -> Place:
+        return self._running[-1].place if self._running else Place()
+
+    # -- modules that start ---------------------------------------------------------------------------------
 
     def enter(self, module: nn.Module, args: Any) -> None:
         """A module starts."""
         self._recorder.enter(module, args)
-        first = len(self._tracer.ops)
         if id(module) in self._members:
-            self._enter_candidate(module, args, first)
+            self._enter_candidate(module, args)
         choice = self._index.get(id(module))
         if choice is not None:
-            self._running.append(_Running(module, choice, None, self._chain, first, args))
+            call, place = Call(choice), self._place
+            own = Place(place.chain, place.calls, call, place.repeated)
+            self._running.append(_Running(module, own, call, None, len(self._tracer.ops), args))
 
-    def _enter_candidate(self, module: nn.Module, args: Any, first: int) -> None:
+    def _enter_candidate(self, module: nn.Module, args: Any) -> None:
         """Know which candidate of the innermost choice this is: a module listed twice stands for the first that has not run."""
         top = self._running[-1] if self._running else None
         if top is None or top.candidate is not None:
@@ -125,21 +158,31 @@ class ChoiceWatcher:
                 f"a candidate ({type(module).__name__} in {self._recorder.deepest}) was called outside the choice that offers it, so its "
                 "ops cannot be told apart from the rest. Call the choice as a module, and its candidates in its forward."
             )
-        candidates = self._choices[top.choice].candidates
+        candidates = self._choices[top.call.choice].candidates
         positions = [position for position, candidate in enumerate(candidates) if candidate is module]
-        if positions:
-            position = next((position for position in positions if position not in top.ran), positions[0])
-            top.ran.append(position)
-            chain = (*self._chain, (top.choice, position))
-            self._running.append(_Running(module, top.choice, position, chain, first, args))
+        if not positions:
+            return
+        position = next((position for position in positions if position not in top.call.ran), positions[0])
+        inputs = tuple(value.id for value in values_of(self._tracer, args))
+        repeated = position in top.call.ran and top.inputs[position] == inputs
+        if position not in top.call.ran:
+            top.call.ran.append(position)
+            top.inputs[position] = inputs
+        place = top.place.inside(top.call, position, repeated)
+        self.chains.add(place.chain)
+        self._running.append(_Running(module, place, top.call, position, len(self._tracer.ops), args))
 
-    def leave(self, module: nn.Module, kwargs: Any, output: Any) -> None:
-        """A module ends, by returning or by raising (then ``output`` is ``None``)."""
+    # -- modules that end -----------------------------------------------------------------------------------
+
+    def leave(self, module: nn.Module, kwargs: Any, output: Any) -> Any:
+        """A module ends, by returning or by raising (then ``output`` is ``None``). What it returns takes the place of the output."""
         ended = []
         while self._running and self._running[-1].module is module:
             top = self._running[-1]
             if top.candidate is None and output is not None:
-                self._run_the_rest(top, kwargs)
+                self._end_choice(top, kwargs, output)
+            elif top.candidate is not None:
+                output = self._renewed(output, top.first)
             ended.append(self._running.pop())
             if top.candidate is not None:
                 if self._running[-1].given is None:
@@ -150,45 +193,76 @@ class ChoiceWatcher:
         after = len(self._tracer.ops)
         if after < before:
             self._refuse_collapse(module, after - 1)
-        self.spans += [Span(call.choice, call.candidate, call.chain, call.first, after) for call in ended]
+        self._spans += [(running.place, running.first, after) for running in ended]
+        return output
 
-    def _run_the_rest(self, choice: _Running, kwargs: Mapping[str, Any]) -> None:
+    def _renewed(self, output: Any, first: int) -> Any:
+        """What a candidate returned, with an alias in the place of what it only passed on: so it is known to come from the candidate."""
+
+        def alias(leaf: Any) -> Any:
+            if not isinstance(leaf, Tensor):
+                return leaf
+            producer = self._tracer.value_of(leaf).producer
+            return torch.ops.aten.alias(leaf) if producer is None or producer < first else leaf
+
+        return tree_map(alias, output)
+
+    def _end_choice(self, choice: _Running, kwargs: Mapping[str, Any], output: Any) -> None:
         """Call the candidates that the forward of a choice did not call."""
+        call = choice.call
+        called = list(call.ran)
+        missing = [position for position in range(len(self._choices[call.choice].candidates)) if position not in called]
+        if missing and choice.given:
+            self._refuse_partial_inputs(choice, kwargs)
         args, named = choice.given or (choice.args, kwargs)
-        path, candidates = self._choices[choice.choice].path, self._choices[choice.choice].candidates
-        for position, candidate in enumerate(candidates):
-            if position in choice.ran:
-                continue
-            try:
-                candidate(*args, **named)
-            except SupernetError:
-                raise
-            except Exception as error:
-                raise SupernetError(
-                    f"the forward of the choice {path!r} did not call its candidate {position} ({type(candidate).__name__}), and it "
-                    "cannot be "
-                    f"called with what {'its first candidate' if choice.given else 'the choice'} was given: {type(error).__name__}: {error}"
-                ) from error
+        for position in missing:
+            self._run(choice, position, args, named)
+        call.ran, call.end = called, len(self._tracer.ops)
+        call.returned = self._tracer.value_of(output).id if isinstance(output, Tensor) else None
+
+    def _run(self, choice: _Running, position: int, args: tuple[Any, ...], named: Mapping[str, Any]) -> None:
+        offered = self._choices[choice.call.choice]
+        try:
+            offered.candidates[position](*args, **named)
+        except SupernetError:
+            raise
+        except Exception as error:
+            whose = "its first candidate" if choice.given else "the choice"
+            raise SupernetError(
+                f"the forward of the choice {offered.path!r} did not call its candidate {position} "
+                f"({type(offered.candidates[position]).__name__}), and it cannot be called with what {whose} was given: "
+                f"{type(error).__name__}: {error}"
+            ) from error
+
+    def _refuse_partial_inputs(self, choice: _Running, kwargs: Mapping[str, Any]) -> None:
+        """Where a choice has several inputs and passed on only some, others may be meant for other candidates."""
+        assert choice.given is not None
+        passed = {value.id for value in values_of(self._tracer, choice.given)}
+        own = {
+            value.id: leaf
+            for leaf in tree_leaves((choice.args, dict(kwargs)))
+            if isinstance(leaf, Tensor) and not self._tracer.cell_of(leaf).root.concrete
+            for value in [self._tracer.value_of(leaf)]
+            if value.role != "parameter"
+        }
+        if passed & own.keys() and own.keys() - passed:
+            raise SupernetError(
+                f"the choice {self._choices[choice.call.choice].path!r} has several inputs, and its forward called one candidate with "
+                "some of "
+                "them only. What the other candidates would be given is not known. Call all candidates in the forward, or give the choice "
+                "one input."
+            )
 
     def _refuse_collapse(self, module: nn.Module, index: int) -> None:
         """A module that is priced as a whole, as the op of this index, has no ops inside, so no choices either."""
-        for span in self.spans:
-            if span.end > index:
+        for place, _, end in self._spans:
+            if end > index:
+                path = self._choices[(place.own or place.calls[-1]).choice].path
                 raise SupernetError(
-                    f"the choice {self._choices[span.choice].path!r} lies inside {type(module).__name__}, which has a rule of its own that "
-                    "prices it as a whole. Remove that rule with flopscope.forget_rule, or take the choice out."
+                    f"the choice {path!r} lies inside {type(module).__name__}, which has a rule of its own that prices it as a whole. "
+                    "Remove "
+                    "that rule with flopscope.forget_rule, or take the choice out."
                 )
-
-
-def chains_of(spans: Sequence[Span], ops: int) -> tuple[list[Chain], list[Span | None]]:
-    """Of each op the candidates that it is inside of, and the call of a choice in whose own forward, outside its candidates, it ran."""
-    chains: list[Chain] = [()] * ops
-    own_calls: list[Span | None] = [None] * ops
-    for span in reversed(spans):  # outer spans first
-        for index in range(span.first, span.end):
-            chains[index] = span.chain
-            own_calls[index] = span if span.candidate is None else None
-    return chains, own_calls
 
 
 def chains_of_parameters(supernet: nn.Module, choices: Sequence[ChoiceModule]) -> dict[int, set[Chain]]:

@@ -24,8 +24,8 @@ class ScopeListener(Protocol):
     def enter(self, module: nn.Module, args: Any) -> None:
         """A module starts."""
 
-    def leave(self, module: nn.Module, kwargs: Any, output: Any) -> None:
-        """A module ends; ``output`` is ``None`` where it raised."""
+    def leave(self, module: nn.Module, kwargs: Any, output: Any) -> Any:
+        """A module ends; ``output`` is ``None`` where it raised. What is returned, unless ``None``, takes the place of the output."""
 
 
 class _Thread(threading.local):
@@ -50,10 +50,11 @@ def _on_enter(module: nn.Module, args: Any) -> None:
         _thread.listener.enter(module, args)
 
 
-def _on_leave(module: nn.Module, _args: Any, *rest: Any) -> None:
+def _on_leave(module: nn.Module, _args: Any, *rest: Any) -> Any:
     # The rest is (kwargs, output), but only (output) where torch calls the hook because the module raised.
-    if _thread.listener is not None:
-        _thread.listener.leave(module, rest[0] if len(rest) > 1 else {}, rest[-1])
+    if _thread.listener is None:
+        return None
+    return _thread.listener.leave(module, rest[0] if len(rest) > 1 else {}, rest[-1])
 
 
 @contextmanager

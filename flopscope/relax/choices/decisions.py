@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,16 +46,18 @@ def probabilities_of(choice: nn.Module, path: str, count: int) -> Tensor:
     """The probabilities of a choice as it gives them now; that they sum to one is checked elsewhere, for all choices at once.
 
     Raises:
-        SupernetError: they are no tensor of one floating-point number per candidate.
+        SupernetError: the choice raised, or what it returned is no tensor of one floating-point number per candidate.
     """
-    given = choice.probabilities()  # type: ignore[operator]
+    try:
+        given = choice.probabilities()  # type: ignore[operator]
+    except Exception as error:
+        raise SupernetError(f"probabilities() of the choice {path!r} raised {type(error).__name__}: {error}") from error
     if not isinstance(given, Tensor):
         raise SupernetError(f"probabilities() of the choice {path!r} must return a tensor, but returned a {type(given).__name__}")
     if tuple(given.shape) != (count,) or not given.is_floating_point():
         raise SupernetError(
-            f"the choice {path!r} has {count} candidates, so probabilities() must return a floating-point tensor of the shape "
-            f"[{count}], but it "
-            f"returned {str(given.dtype).removeprefix('torch.')}{list(given.shape)}"
+            f"the choice {path!r} has {count} candidates, so probabilities() must return a floating-point tensor of the shape [{count}], "
+            f"but it returned {str(given.dtype).removeprefix('torch.')}{list(given.shape)}"
         )
     return given
 
@@ -80,71 +81,51 @@ def check_simplex(probabilities: Tensor, name: Any) -> None:
 def source_of(choice: ChoiceModule) -> Source:
     """What the probabilities of a choice are made of.
 
-    Two choices get the same key where their probabilities have equal values and equal, non-zero derivatives by the same tensors, under
-    the same random numbers. Probabilities without a derivative belong to a decision of their own.
+    Two choices get the same key where ``probabilities()`` runs the same ops on the same tensors, whatever random numbers it draws.
+    Probabilities that are made of no tensor, such as those of a uniform draw, belong to a decision of their own.
     """
     count = len(choice.candidates)
-    with _seeded(), torch.enable_grad(), _Reads() as reads:
+    devices: Sequence[int] = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
+    with torch.random.fork_rng(devices=devices), torch.no_grad(), _Recording() as recording:
         given = probabilities_of(choice.module, choice.path, count)
-    check_simplex(given, lambda _: f"the choice {choice.path!r}")
-    tensors = tuple(reads.found.values()) if id(given) in reads.made else (*reads.found.values(), given)
-    leaves = _leaves(given)
-    own = Source(tensors, (id(choice.module),))
-    if not leaves:
-        return own
-    probe = torch.arange(1, count + 1, dtype=given.dtype, device=given.device).sqrt()
-    found = torch.autograd.grad((given * probe).sum(), leaves, allow_unused=True)
-    gradients = [None if gradient is None else gradient.detach().cpu() for gradient in found]
-    if not any(gradient is not None and gradient.any() for gradient in gradients):
-        return own
-    values = tuple(given.detach().tolist())
-    derivatives = tuple(None if gradient is None else tuple(gradient.flatten().tolist()) for gradient in gradients)
-    return Source(tensors, (count, values, tuple(map(id, leaves)), derivatives))
+    what = recording.name_of(given)
+    if given.device.type != "meta":
+        check_simplex(given, lambda _: f"the choice {choice.path!r}")
+    tensors = tuple(recording.read.values())
+    return Source(tensors, (count, tuple(recording.log), what) if tensors else (id(choice.module),))
 
 
-class _Reads(TorchDispatchMode):
-    """Collects the tensors that ops read and that no op made."""
+class _Recording(TorchDispatchMode):
+    """Writes down which ops run on which tensors, in words that are equal for equal computations."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.found: dict[int, Tensor] = {}
-        self.made: dict[int, Tensor] = {}
+        self.read: dict[int, Tensor] = {}
+        """The tensors that no op made, by their ids."""
+        self.log: list[tuple[Any, ...]] = []
+        self._made: dict[int, tuple[int, Tensor]] = {}
+
+    def name_of(self, value: Any) -> Any:
+        """A tensor that an op made by its number, another one by the memory that it shows, and anything else as it is written."""
+        if not isinstance(value, Tensor):
+            return repr(value)
+        if id(value) in self._made:
+            return self._made[id(value)][0]
+        self.read[id(value)] = value
+        return storage_of(value), value.storage_offset(), tuple(value.shape), value.stride()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        for leaf in tree_leaves((args, kwargs)):
-            if isinstance(leaf, Tensor) and id(leaf) not in self.made:
-                self.found[id(leaf)] = leaf
+        self.log.append((func, *(self.name_of(leaf) for leaf in tree_leaves((args, kwargs)))))
         result = func(*args, **(kwargs or {}))
-        self.made.update({id(leaf): leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor) and id(leaf) not in self.found})
+        for leaf in tree_leaves(result):
+            if isinstance(leaf, Tensor) and id(leaf) not in self.read:
+                self._made.setdefault(id(leaf), (len(self._made), leaf))
         return result
 
 
-def _leaves(tensor: Tensor) -> list[Tensor]:
-    """The tensors that require a gradient at the ends of the autograd graph of a tensor, in the order in which they are met."""
-    if not tensor.requires_grad:
-        return []
-    if tensor.grad_fn is None:
-        return [tensor]
-    found: dict[int, Tensor] = {}
-    seen, stack = set(), [tensor.grad_fn]
-    while stack:
-        node = stack.pop()
-        if node in seen:
-            continue
-        seen.add(node)
-        if hasattr(node, "variable"):
-            found[id(node.variable)] = node.variable
-        stack += [following for following, _ in node.next_functions if following is not None]
-    return list(found.values())
-
-
-@contextmanager
-def _seeded() -> Iterator[None]:
-    """The same random numbers each time, and those of the user as they were."""
-    devices: Sequence[int] = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
-    with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(0)
-        yield
+def storage_of(tensor: Tensor) -> int:
+    """What tensors that share memory have in common."""
+    return int(tensor.untyped_storage()._cdata)
 
 
 def names_of(candidates: Sequence[nn.Module]) -> tuple[str, ...]:

@@ -5,20 +5,25 @@ does it. An op belongs to the relaxation if
 
 1. it computes with nothing but what probabilities are made of (a softmax, a draw); or
 2. it applies such a value to data: a gate, or a weighted sum; or
-3. it runs in the forward of a choice itself and reads what a candidate of that call returned (the sum over candidates); or
-4. it needs no data at all, and only ops of the relaxation use it (random numbers for a draw).
+3. it reads a value that holds some, but not all, of the candidates that the forward of a choice called: a sum that is not complete, or
+   several outputs in one tensor. What is done with the complete sum is work of the network; or
+4. it needs no data at all, and only ops of the relaxation use it (random numbers for a draw); or
+5. it is a part of a candidate that was called a second time with the same inputs (a path that was drawn twice).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
-from flopscope.frontends.torch.choices import Chain, Span
+from flopscope.frontends.torch.choices import Call, Place
 from flopscope.graph import Graph, Op, Tensor
 from flopscope.rules.registry import rule_for
 
-_MIXING_FAMILIES = frozenset(("elementwise", "activation", "movement", "reduction", "softmax", "sorting", "matmul", "einsum"))
-"""What a gate can be. A convolution or normalisation that reads architecture parameters is a layer of the network."""
+_MOVING = ("movement",)
+_MERGING = ("reduction", "matmul", "einsum")
+_MIXING = frozenset(("elementwise", *_MOVING, *_MERGING))
+"""What can mix. A convolution, a normalisation or an activation is a layer of the network, whatever it reads."""
 
 _SHAPE_ONLY = frozenset((
     "zeros_like", "ones_like", "full_like", "empty_like", "rand_like", "randn_like", "new_zeros", "new_ones", "new_full", "new_empty",
@@ -26,65 +31,125 @@ _SHAPE_ONLY = frozenset((
 """Ops that take the shape of a tensor and none of its data."""
 
 
-def mixing_ops(
-    graph: Graph, chains: Sequence[Chain], own_calls: Sequence[Span | None], paths: Sequence[str], sources: Sequence[Tensor]
-) -> set[int]:
-    """The indices of the ops that belong to the relaxation.
+@dataclass(frozen=True, slots=True)
+class _Mixture:
+    """What a value holds of the candidates of one call."""
+
+    call: Call
+    candidates: frozenset[int]
+    stacked: bool = False
+    """Whether several outputs lie side by side in it."""
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether it is what the choice computes."""
+        return not self.stacked and self.candidates.issuperset(self.call.ran)
+
+
+class MixingFinder:
+    """Finds the ops of the relaxation in one walk over the graph.
 
     Args:
         graph: the traced supernet.
-        chains: of each op the candidates that it is inside of.
-        own_calls: of each op the call of a choice in whose forward, outside its candidates, it ran.
-        paths: the path of each choice.
+        places: where each op ran.
         sources: the values that probabilities are made of.
     """
-    pure = {value.id for value in sources}  # made of nothing but architecture parameters
-    free: set[int] = set()  # made of nothing
-    mixing: set[int] = set()
-    for op in graph.ops:
-        reads_pure = any(value.id in pure for value in op.inputs)
-        if op.kind in _SHAPE_ONLY or all(value.id in pure or value.id in free or _is_constant(value) for value in op.inputs):
-            (pure if reads_pure else free).update(value.id for value in op.outputs)
-            if reads_pure:
-                mixing.add(op.index)
-        elif (reads_pure and _can_mix(op)) or _adds_up(op, own_calls[op.index], chains, paths, mixing):
-            mixing.add(op.index)
-    _spread_back(graph, free, mixing)
-    return mixing
+
+    def __init__(self, graph: Graph, places: Sequence[Place], sources: Sequence[Tensor]) -> None:
+        self._graph = graph
+        self._places = places
+        self._pure = {value.id for value in sources}  # made of nothing but architecture parameters
+        self._free: set[int] = set()  # made of nothing
+        self._mixtures: dict[int, _Mixture] = {}
+        self.found: set[int] = set()
+        for op in graph.ops:
+            if places[op.index].repeated or self._is_mixing(op):
+                self.found.add(op.index)
+        self._spread_back()
+
+    def _is_mixing(self, op: Op) -> bool:
+        reads_pure = any(value.id in self._pure for value in op.inputs)
+        if op.kind in _SHAPE_ONLY or all(self._is_small(value) for value in op.inputs):
+            (self._pure if reads_pure else self._free).update(value.id for value in op.outputs)
+            return reads_pure
+        family = _family_of(op)
+        read = [mixture for value in op.inputs if (mixture := self._mixture_of(value, op)) is not None]
+        if family not in _MIXING or not (reads_pure or any(not mixture.is_complete for mixture in read)):
+            return False
+        if read:
+            mixture = _joined(read, family)
+            self._mixtures.update({value.id: mixture for value in op.outputs})
+        return True
+
+    def _is_small(self, value: Tensor) -> bool:
+        is_number = value.role in ("parameter", "buffer") and value.type.elements == 1
+        return value.id in self._pure or value.id in self._free or value.role == "constant" or is_number
+
+    def _mixture_of(self, value: Tensor, op: Op) -> _Mixture | None:
+        """What an op reads of candidates that it is not inside of."""
+        mixture = self._mixtures.get(value.id)
+        if mixture is None:
+            if value.producer is None:
+                return None
+            inner, outer = self._places[value.producer], self._places[op.index]
+            depth = len(outer.calls)
+            if len(inner.calls) <= depth or inner.calls[:depth] != outer.calls or inner.chain[:depth] != outer.chain:
+                return None
+            again = inner.repeated and not outer.repeated  # which adds nothing to what the first call returned
+            mixture = _Mixture(inner.calls[depth], frozenset(() if again else [inner.chain[depth][1]]))
+        has_returned = value.id == mixture.call.returned and op.index >= mixture.call.end and not mixture.stacked
+        return None if has_returned else mixture
+
+    def _spread_back(self) -> None:
+        """Add the ops that are made of nothing and that only the relaxation uses."""
+        readers = readers_of(self._graph)
+        for op in reversed(self._graph.ops):
+            users = [reader for value in op.outputs for reader in readers.get(value.id, [])]
+            is_free = all(value.id in self._free for value in op.outputs or op.inputs)
+            is_draw = not op.outputs and self._places[op.index].own is not None  # Python reads it
+            if is_free and (is_draw or users) and self.found.issuperset(users):
+                self.found.add(op.index)
 
 
-def _is_constant(value: Tensor) -> bool:
-    return value.role == "constant"
+def _family_of(op: Op) -> str:
+    if op.signature.effect == "view":
+        return "movement"
+    rule = rule_for(op.signature)
+    return "" if rule is None else rule.family
 
 
-def _can_mix(op: Op) -> bool:
-    found = rule_for(op.signature)
-    return found is None or found.family in _MIXING_FAMILIES
+def _joined(read: Sequence[_Mixture], family: str) -> _Mixture:
+    """What an op makes of the mixtures that it reads, those of the innermost call."""
+    call = max(read, key=lambda mixture: mixture.call.end or float("inf")).call
+    mine = [mixture for mixture in read if mixture.call is call]
+    candidates = frozenset().union(*(mixture.candidates for mixture in mine))
+    stacked = any(mixture.stacked for mixture in mine) or (family in _MOVING and len(mine) > 1)
+    return _Mixture(call, candidates, stacked and family not in _MERGING)
 
 
-def _adds_up(op: Op, call: Span | None, chains: Sequence[Chain], paths: Sequence[str], mixing: set[int]) -> bool:
-    """Whether an op in the forward of a choice reads what a candidate returned in this call, or what was mixed from it."""
-    if call is None or op.scope != paths[call.choice]:
-        return False
-    for value in op.inputs:
-        producer = value.producer
-        if producer is None or producer < call.first:
-            continue
-        if producer in mixing or any(choice == call.choice for choice, _ in chains[producer]):
-            return True
-    return False
-
-
-def _spread_back(graph: Graph, free: set[int], mixing: set[int]) -> None:
-    """Add the ops that are made of nothing and that only the relaxation uses."""
+def readers_of(graph: Graph) -> dict[int, list[int]]:
+    """The ops that read each value, by its id."""
     readers: dict[int, list[int]] = {}
     for op in graph.ops:
         for value in op.inputs:
             readers.setdefault(value.id, []).append(op.index)
+    return readers
+
+
+def given_to_candidates(graph: Graph, places: Sequence[Place]) -> list[Place]:
+    """The places, where work in the forward of a choice that one candidate alone uses counts as work of that candidate."""
+    readers = readers_of(graph)
+    found = list(places)
     for op in reversed(graph.ops):
-        users = [reader for value in op.outputs for reader in readers.get(value.id, [])]
-        if users and all(value.id in free for value in op.outputs) and mixing.issuperset(users):
-            mixing.add(op.index)
+        own = found[op.index].own
+        users = {found[reader] for value in op.outputs for reader in readers.get(value.id, [])}
+        if own is None or not users:
+            continue
+        depth = len(found[op.index].calls)
+        inside = {(user.calls[depth], user.chain[depth]) if len(user.calls) > depth else None for user in users}
+        if len(inside) == 1 and (only := inside.pop()) is not None and only[0] is own:
+            found[op.index] = replace(found[op.index].inside(own, only[1][1], False), own=None)
+    return found
 
 
 def weights_read(graph: Graph, mixing: set[int]) -> set[str]:

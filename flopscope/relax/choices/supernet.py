@@ -12,17 +12,17 @@ from torch.utils._python_dispatch import _disable_current_modes
 from flopscope.analyses.totals import sum_of
 from flopscope.cost import METRICS, ZERO, Cost
 from flopscope.errors import InputError, SupernetError
-from flopscope.frontends.torch.choices import Chain, ChoiceModule, ChoiceWatcher, Span, chains_of, chains_of_parameters, find_choices
+from flopscope.frontends.torch.choices import Chain, ChoiceModule, ChoiceWatcher, Place, chains_of_parameters, find_choices
 from flopscope.frontends.torch.guard import untouched
 from flopscope.frontends.torch.inputs import dtype_of, tensors_from_text
 from flopscope.frontends.torch.recorder import Recorder
 from flopscope.frontends.torch.trace import trace
 from flopscope.frontends.torch.tracer import Tracer
-from flopscope.graph import Graph, Signature
+from flopscope.graph import Graph, Op, Signature
 from flopscope.graph import Tensor as Value
 from flopscope.relax.choices.cost_model import CostModel
-from flopscope.relax.choices.decisions import Decision, Source, names_of, source_of
-from flopscope.relax.choices.mixing import mixing_ops, weights_read
+from flopscope.relax.choices.decisions import Decision, Source, names_of, source_of, storage_of
+from flopscope.relax.choices.mixing import MixingFinder, given_to_candidates, weights_read
 from flopscope.relax.choices.parts import Part
 from flopscope.relax.choices.tables import Literals
 from flopscope.rules import module_classes
@@ -64,9 +64,9 @@ def cost_model(supernet: nn.Module, *args: Any, **kwargs: Any) -> CostModel:
         with untouched(list(supernet.modules())):
             sources = [source_of(choice) for choice in choices]
     decision_of, decisions = _decisions(choices, sources)
-    tensors = list({id(tensor): tensor for source in sources for tensor in source.tensors}.values())
-    graph, spans, values = _trace(supernet, args, kwargs, choices, tensors)
-    counted, mixing = _counted(supernet, graph, spans, choices, tensors, values)
+    tensors = _relaxation(supernet, sources)
+    graph, watcher, values = _trace(supernet, args, kwargs, choices, tensors)
+    counted, mixing = _counted(supernet, graph, watcher, choices, tensors, values)
     paths = [choice.path for choice in choices]
     parts = [part for alternatives, cost in counted.items() if (part := _part(alternatives, cost, paths, decision_of)) is not None]
     partial = any(cost.partial for cost in counted.values())
@@ -76,26 +76,33 @@ def cost_model(supernet: nn.Module, *args: Any, **kwargs: Any) -> CostModel:
 def _counted(
     supernet: nn.Module,
     graph: Graph,
-    spans: Sequence[Span],
+    watcher: ChoiceWatcher,
     choices: Sequence[ChoiceModule],
     tensors: Sequence[Tensor],
     values: Sequence[Value],
 ) -> tuple[dict[frozenset[Chain], Cost], set[int]]:
     """The cost of what is there if any one of some chains of candidates is taken, and the ops that are no work of a network."""
-    chains, own_calls = chains_of(spans, len(graph.ops))
-    mixing = mixing_ops(graph, chains, own_calls, [choice.path for choice in choices], values)
+    places = watcher.places()
+    mixing = MixingFinder(graph, places, values).found
     owners = chains_of_parameters(supernet, choices)
-    _refuse_borrowed_weights(supernet, graph, own_calls, mixing, choices, owners)
-    reached = [(), *sorted({span.chain for span in spans})]
-    signatures: dict[Chain, Counter[Signature]] = {chain: Counter() for chain in reached}
-    for op, chain in zip(graph.ops, chains, strict=True):
+    signatures: dict[Chain, Counter[Signature]] = {chain: Counter() for chain in sorted(watcher.chains)}
+    for op, place in zip(graph.ops, given_to_candidates(graph, places), strict=True):
         if op.index not in mixing:
-            signatures[chain][op.signature] += 1
+            _refuse_borrowed_weights(supernet, op, place, owners)
+            signatures[place.chain][op.signature] += 1
     counted = {frozenset([chain]): sum_of(counts) for chain, counts in signatures.items()}
     for name, alternatives in _parameters(supernet, choices, tensors, owners, weights_read(graph, mixing)).items():
         key = frozenset(alternatives)
         counted[key] = counted.get(key, ZERO) + Cost(params=supernet.get_parameter(name).numel())
     return counted, mixing
+
+
+def _relaxation(supernet: nn.Module, sources: Sequence[Source]) -> list[Tensor]:
+    """The tensors that probabilities are made of, and the weights that share memory with them."""
+    found = {id(tensor): tensor for source in sources for tensor in source.tensors}
+    storages = {storage_of(tensor) for tensor in found.values()}
+    weights = (*supernet.parameters(), *supernet.buffers())
+    return list((found | {id(weight): weight for weight in weights if storage_of(weight) in storages}).values())
 
 
 def _decisions(choices: Sequence[ChoiceModule], sources: Sequence[Source]) -> tuple[list[int], list[Decision]]:
@@ -114,8 +121,8 @@ def _decisions(choices: Sequence[ChoiceModule], sources: Sequence[Source]) -> tu
 
 def _trace(
     supernet: nn.Module, args: Any, kwargs: Any, choices: Sequence[ChoiceModule], tensors: Sequence[Tensor]
-) -> tuple[Graph, list[Span], list[Value]]:
-    """The graph, which ops ran inside what, and the values of what probabilities are made of."""
+) -> tuple[Graph, ChoiceWatcher, list[Value]]:
+    """The graph, what watched it, and the values of what probabilities are made of."""
     watcher: ChoiceWatcher | None = None
     values: list[Value] = []
 
@@ -128,30 +135,29 @@ def _trace(
     readable = {id(tensor) for tensor in tensors if tensor.device.type != "meta"}
     graph = trace(supernet, args, kwargs, opaque=module_classes(), watch=watch, readable=readable)
     assert watcher is not None
-    return graph, watcher.spans, values
+    return graph, watcher, values
 
 
-def _refuse_borrowed_weights(
-    supernet: nn.Module,
-    graph: Graph,
-    own_calls: Sequence[Span | None],
-    mixing: set[int],
-    choices: Sequence[ChoiceModule],
-    owners: dict[int, set[Chain]],
-) -> None:
-    """An op in the forward of a choice that reads a weight of a candidate cannot be told to belong to it."""
-    parameters = dict(supernet.named_parameters())
-    for op, call in zip(graph.ops, own_calls, strict=True):
-        if call is None or op.index in mixing or op.scope != choices[call.choice].path:
+def _refuse_borrowed_weights(supernet: nn.Module, op: Op, place: Place, owners: dict[int, set[Chain]]) -> None:
+    """An op that reads a weight of a candidate outside any call of the candidate cannot be told to belong to it."""
+    for value in op.inputs:
+        if value.role != "parameter" or value.name is None:
             continue
-        for value in op.inputs:
-            owner = owners.get(id(parameters.get(value.name or "")), set())
-            if owner and all(any(choice == call.choice for choice, _ in chain) for chain in owner):
-                raise SupernetError(
-                    f"the forward of the choice {op.scope!r} reads the weight {value.name!r} of a candidate ({op.target}) without "
-                    "calling the "
-                    "candidate, so the op cannot be told to belong to it. Call candidates as modules."
-                )
+        chains = owners.get(id(_weight(supernet, value.name)), set())
+        if chains and not any(set(chain) <= set(place.chain) for chain in chains):
+            raise SupernetError(
+                f"{op.kind} in {op.scope or 'the model itself'} reads the weight {value.name!r} of a candidate outside any call of the "
+                "candidate, so the op cannot be told to belong to it. Call candidates as modules."
+            )
+
+
+def _weight(supernet: nn.Module, name: str) -> object:
+    """The parameter of that name; none for one that the model holds outside its modules."""
+    path, _, attribute = name.rpartition(".")
+    try:
+        return supernet.get_submodule(path)._parameters.get(attribute)
+    except AttributeError:
+        return None
 
 
 def _parameters(
@@ -162,8 +168,7 @@ def _parameters(
     What probabilities are made of, and what a choice holds for itself (gates), is no parameter of a network unless an op of the network
     reads it.
     """
-    bases = [tensor._base if tensor._base is not None else tensor for tensor in tensors]
-    relaxation = {id(tensor) for tensor in (*tensors, *bases)}
+    relaxation = {id(tensor) for tensor in tensors}
     relaxation |= {id(parameter) for choice in choices for parameter in choice.module.parameters(recurse=False)}
     return {
         name: owners[id(parameter)] for name, parameter in supernet.named_parameters() if id(parameter) not in relaxation or name in read
