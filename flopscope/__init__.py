@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 from flopscope.version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from flopscope import relax as relax
     from flopscope.api import analyze as analyze
     from flopscope.api import compare as compare
     from flopscope.cost import Cost as Cost
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from flopscope.frontends.torch.building import building as building
     from flopscope.frontends.torch.memo import clear_memo as clear_memo
     from flopscope.graph import Graph as Graph
+    from flopscope.relax.closed.form import ClosedForm as ClosedForm
+    from flopscope.relax.closed.form import closed_form as closed_form
     from flopscope.report import Comparison as Comparison
     from flopscope.report import Report as Report
     from flopscope.rules import count as count
@@ -40,6 +43,7 @@ if TYPE_CHECKING:
     from flopscope.rules import rule as rule
 
 __all__ = [
+    "ClosedForm",
     "Comparison",
     "Cost",
     "FlopscopeError",
@@ -49,15 +53,18 @@ __all__ = [
     "analyze",
     "building",
     "clear_memo",
+    "closed_form",
     "compare",
     "count",
     "forget_rule",
     "load",
+    "relax",
     "rule",
 ]
 
 # Imported when first used: ``flopscope --help`` must not wait for torch.
 _HOMES = {
+    "ClosedForm": "flopscope.relax.closed.form",
     "Comparison": "flopscope.report",
     "Cost": "flopscope.cost",
     "FlopscopeError": "flopscope.errors",
@@ -66,6 +73,7 @@ _HOMES = {
     "analyze": "flopscope.api",
     "building": "flopscope.frontends.torch.building",
     "clear_memo": "flopscope.frontends.torch.memo",
+    "closed_form": "flopscope.relax.closed.form",
     "compare": "flopscope.api",
     "count": "flopscope.rules",
     "forget_rule": "flopscope.rules",
@@ -77,6 +85,8 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     import importlib
 
+    if name == "relax":
+        return importlib.import_module("flopscope.relax")
     if name not in _HOMES:
         raise AttributeError(f"module 'flopscope' has no attribute {name!r}")
     value = getattr(importlib.import_module(_HOMES[name]), name)

@@ -11,6 +11,7 @@
     ├── RuleError               a rule that cannot be registered, or that broke its own shape signature
     ├── GraphError              a graph that breaks one of its laws
     ├── SupernetError           a supernet whose choices cannot be relaxed as they are
+    ├── ClosedFormError         a model whose cost is no formula in the symbols that were asked for
     ├── OptionError             an option or argument outside its allowed values
     └── UncountedError          strict mode met an op that no rule prices; carries the report
 
@@ -60,6 +61,10 @@ class GraphError(FlopscopeError):
 
 class SupernetError(FlopscopeError):
     """A supernet has no choices, or one whose candidates or probabilities cannot be used."""
+
+
+class ClosedFormError(FlopscopeError):
+    """No formula in the given symbols was found that holds for the cost of a model."""
 
 
 class OptionError(FlopscopeError):

@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from flopscope.cli.settings import parse_settings
+from flopscope.cli.sweep import sweep
 from flopscope.errors import FlopscopeError, OptionError, UncountedError
 from flopscope.version import __version__
 
@@ -108,6 +109,9 @@ def compare(
     comparison = Comparison(reports)
     text = json.dumps(comparison.to_dicts(), indent=2) + "\n" if style == "json" else comparison.to_table(style, exact=exact)  # type: ignore[arg-type]
     _emit(text, output)
+
+
+main.add_command(sweep)
 
 
 @main.command("list")

@@ -7,5 +7,19 @@ from flopscope.relax.choices.cost_model import CostModel
 from flopscope.relax.choices.decisions import Decision
 from flopscope.relax.choices.parts import Contribution, Vertex
 from flopscope.relax.choices.supernet import cost_model
+from flopscope.relax.closed.form import ClosedForm, closed_form
 
-__all__ = ["Choice", "Contribution", "CostModel", "Decision", "Frozen", "Group", "Vertex", "Widths", "cost_model", "widths"]
+__all__ = [
+    "Choice",
+    "ClosedForm",
+    "Contribution",
+    "CostModel",
+    "Decision",
+    "Frozen",
+    "Group",
+    "Vertex",
+    "Widths",
+    "closed_form",
+    "cost_model",
+    "widths",
+]

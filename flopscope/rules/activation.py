@@ -1,6 +1,7 @@
 """Activation functions: operations per element, read off the formula in the documentation of each.
 
-An addition, subtraction, multiplication, division, comparison, and a call of exp, log, tanh, erf, sqrt or a trigonometric function each count one.
+An addition, subtraction, multiplication, division, comparison, and a call of exp, log, tanh, erf, sqrt or a trigonometric function each
+count one.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Convolutions: any number of dimensions, strides, paddings, dilations and groups, and their transposes.
 
-Letters: n batch, c channels, o output channels, g groups, k kernel sizes, s positions. Positions in the padding are counted like all others, as
-dense kernels compute them (Sze et al. 2017, "Efficient Processing of Deep Neural Networks", eq. 1).
+Letters: n batch, c channels, o output channels, g groups, k kernel sizes, s positions. Positions in the padding are counted like all
+others, as dense kernels compute them (Sze et al. 2017, "Efficient Processing of Deep Neural Networks", eq. 1).
 """
 
 from __future__ import annotations

@@ -81,7 +81,8 @@ def _labels(term: str, rank: int, text: str) -> tuple[str, ...]:
 def contraction_cost(equation: Equation, path: Sequence[int] | None = None) -> tuple[int, int]:
     """The multiply-accumulates and the additions before them, over all pairwise steps.
 
-    ``path`` is the flat list of pairs that torch passes on where it has an optimised order; each pair is taken out and its result put at the end.
+    ``path`` is the flat list of pairs that torch passes on where it has an optimised order; each pair is taken out and its result put at
+    the end.
     """
     remaining = list(equation.operands)
     if len(remaining) == 1:

@@ -1,7 +1,7 @@
 """Elementwise arithmetic: operations per output element, after broadcasting.
 
-Every arithmetic operation, comparison, logical operation and call of an elementary function counts one, as in Knuth's and most profilers' tables;
-special functions (gamma, Bessel and the like) count as one call too, and the source line says so.
+Every arithmetic operation, comparison, logical operation and call of an elementary function counts one, as in Knuth's and most profilers'
+tables; special functions (gamma, Bessel and the like) count as one call too, and the source line says so.
 """
 
 from __future__ import annotations

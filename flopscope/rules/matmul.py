@@ -65,8 +65,8 @@ def grouped_mm(op: Signature) -> Cost:
     """Matrix products of groups, whose sizes only the data knows.
 
     ``[m, n] = grouped_mm([m, k], [g, k, n])``: each row meets the matrix of its group. ``[g, m, n] = grouped_mm([g, m, k], [g, k, n])``.
-    ``[m, n] = grouped_mm([g, m, k], [k, n])``: each column belongs to one group. ``[g, m, n] = grouped_mm([m, k], [k, n])``: the groups share
-    out k. Every row (or column, or k) belongs to one group, so the sum does not depend on the data.
+    ``[m, n] = grouped_mm([g, m, k], [k, n])``: each column belongs to one group. ``[g, m, n] = grouped_mm([m, k], [k, n])``: the groups
+    share out k. Every row (or column, or k) belongs to one group, so the sum does not depend on the data.
     """
     a, b = op["a"], op["b"]
     rows, inner, columns = a.shape[-2], a.shape[-1], b.shape[-1]

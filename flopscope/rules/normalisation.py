@@ -1,7 +1,8 @@
 """Normalisation layers.
 
-Normalising an element takes 2 operations (subtract the mean, multiply by 1/std), the affine map 1 per weight and 1 per bias. Statistics, where they are
-computed, take 4 per element (add for the mean; subtract, square and add for the variance) and 4 per group (two divisions, add eps, 1/sqrt).
+Normalising an element takes 2 operations (subtract the mean, multiply by 1/std), the affine map 1 per weight and 1 per bias. Statistics,
+where they are computed, take 4 per element (add for the mean; subtract, square and add for the variance) and 4 per group (two divisions,
+add eps, 1/sqrt).
 """
 
 from __future__ import annotations

@@ -38,8 +38,8 @@ def max_pool(op: Signature) -> Cost:
 def _adaptive_reads(op: Signature) -> int:
     """Elements in all adaptive windows together.
 
-    Window i of m over n elements runs from floor(i n / m) to ceil((i + 1) n / m). Neighbours overlap by one element unless m divides i n, so the
-    windows hold n + m - gcd(n, m) elements.
+    Window i of m over n elements runs from floor(i n / m) to ceil((i + 1) n / m). Neighbours overlap by one element unless m divides i n,
+    so the windows hold n + m - gcd(n, m) elements.
     """
     x, out = op.inputs[0], op.output
     first = len(x.shape) - _pooled_dims(op)

@@ -1,7 +1,7 @@
 """Where rules live: a rule is the cost of one kind of op, as a pure function of its signature.
 
-A rule reads the types and attributes in a `Signature` and returns a `Cost`. It uses only ``+ - * //`` and products on dimensions, so that the
-same lines run on ints, on tensors and on symbols. It states the FLOPs that it counts in one line, and the source of that line.
+A rule reads the types and attributes in a `Signature` and returns a `Cost`. It uses only ``+ - * //`` and products on dimensions, so that
+the same lines run on ints, on tensors and on symbols. It states the FLOPs that it counts in one line, and the source of that line.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ def rule(*keys: str | type, flops: str, source: str) -> Callable[[AnyFormula], A
     """Register a formula for the ops or module classes named by the keys.
 
     Args:
-        keys: a custom op by its qualified name (``"mylib::myop"``), a kind of op (``"conv"``), or a ``torch.nn.Module`` class, whose calls are
-            then priced as a whole, whatever ops run inside.
+        keys: a custom op by its qualified name (``"mylib::myop"``), a kind of op (``"conv"``), or a ``torch.nn.Module`` class, whose
+            calls are then priced as a whole, whatever ops run inside.
         flops: one line that says which operations the FLOPs count.
         source: where that convention or formula comes from.
 
@@ -71,7 +71,8 @@ def rule(*keys: str | type, flops: str, source: str) -> Callable[[AnyFormula], A
             if name in _rules:
                 known = _rules[name].formula
                 raise RuleError(
-                    f"{name!r} already has a rule: {known.__module__}.{known.__qualname__}. Remove it first with flopscope.forget_rule({name!r}) "
+                    f"{name!r} already has a rule: {known.__module__}.{known.__qualname__}. Remove it first with "
+                    f"flopscope.forget_rule({name!r}) "
                     "if it is to be replaced."
                 )
         for key, name in zip(keys, names, strict=True):

@@ -1,7 +1,7 @@
 """The few operations on sizes that ``+ - *`` do not give, for every kind of number that a size can be.
 
-A size is an int in a report. In a relaxed shape it may be a tensor of many sizes, or a symbol; what is fixed stays an int. The package that makes
-such sizes teaches these operations about them, so that the rules need only one way of writing.
+A size is an int in a report. In a relaxed shape it may be a tensor of many sizes, or a symbol; what is fixed stays an int. The package
+that makes such sizes teaches these operations about them, so that the rules need only one way of writing.
 """
 
 from __future__ import annotations

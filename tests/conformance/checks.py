@@ -1,7 +1,7 @@
 """Compares one published row with what flopscope computes. The tests and the conformance table are made of these.
 
-A check is *equal* when the computed counts have all published digits, *listed* when they differ by what a table here says, and *different* otherwise:
-also when a listed difference is gone.
+A check is *equal* when the computed counts have all published digits, *listed* when they differ by what a table here says, and
+*different* otherwise: also when a listed difference is gone.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Rows of ``published/timm.json`` whose number counts something else than the model that timm builds today, each with its measured reason.
 
-The published numbers are fvcore's. ``excess`` is by how much ours is larger, exactly; ``explained`` finds the same amount in the ops of the model, and
-``as_measured`` makes the model that was measured, where it can still be built: its count has no excess.
+The published numbers are fvcore's. ``excess`` is by how much ours is larger, exactly; ``explained`` finds the same amount in the ops of
+the model, and ``as_measured`` makes the model that was measured, where it can still be built: its count has no excess.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Why the library model nearest to a row of ``costs.json`` has other counts, as arithmetic on its ops.
 
-For the reasons listed here, the published counts are exactly those of the model less the excess. The other reasons cannot be computed: they say that
-other layers, or another convention, are behind the number.
+For the reasons listed here, the published counts are exactly those of the model less the excess. The other reasons cannot be computed:
+they say that other layers, or another convention, are behind the number.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from fractions import Fraction
 import pytest
 import sympy
 
-from flopscope.relax.fitting import Axis, Fitter, NoFit, Point, Undecided, floors_through, solve
+from flopscope.relax.closed.fitting import Axis, Fitter, NoFit, Point, Undecided, floors_through, solve
 
 B, R, S = (sympy.Symbol(name, integer=True, positive=True) for name in "BRS")
 STARTS = {B: 3, R: 64, S: 50}

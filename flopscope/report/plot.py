@@ -1,0 +1,122 @@
+"""A sweep as a picture. matplotlib is imported here and nowhere else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy
+
+from flopscope.errors import MissingPackageError, OptionError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.axis import XAxis, YAxis
+
+    from flopscope.report.sweep import Sweep
+
+_SUFFIXES = (".png", ".svg", ".pdf")
+_NAMES = {"B": "batch size", "S": "sequence length", "R": "resolution (pixels per side)"}
+_UNITS = {
+    "macs": "MACs",
+    "flops": "FLOPs",
+    "params": "parameters",
+    "access": "elements read and written",
+    "access_bytes": "bytes read and written",
+}
+_MOST_LABELS, _MOST_TICKS = 10, 12
+_WIDE = 10
+"""Values that spread further than this factor are drawn on a logarithmic scale."""
+
+
+def check_plot(path: Path) -> None:
+    """See that a picture can be drawn into a file of this name, before anything else is done.
+
+    Raises:
+        OptionError: its format is none that is drawn.
+        MissingPackageError: matplotlib is not installed.
+    """
+    if path.suffix.lower() not in _SUFFIXES:
+        raise OptionError(f"--plot {path}: the name must end in {', '.join(_SUFFIXES[:-1])} or {_SUFFIXES[-1]}")
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError as error:
+        raise MissingPackageError("a plot needs matplotlib, which is not installed: pip install 'flopscope[plot]'") from error
+
+
+def draw(found: Sweep, path: Path) -> None:
+    """Draw a sweep: its longest symbol to the right, one line for each combination of the others.
+
+    Raises:
+        OptionError: the file cannot be written.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.2, 4.5), layout="constrained")  # not through pyplot, which keeps every figure
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    _draw_lines(axes, found)
+    axes.set_title(found.title, fontsize=11, loc="left")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(True, which="major", color="#e3e3e3", linewidth=0.8)
+    axes.set_axisbelow(True)
+    try:
+        figure.savefig(path, dpi=200)
+    except OSError as error:
+        raise OptionError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def _draw_lines(axes: Axes, found: Sweep) -> None:
+    names = list(found.grid)
+    along = max(names, key=lambda name: len(found.grid[name]))
+    others = [name for name in names if name != along and len(found.grid[name]) > 1]
+    sizes = list(found.grid[along])
+    lines: dict[str, list[int]] = {}
+    for point, count in found.rows():
+        lines.setdefault(", ".join(f"{name} = {point[name]}" for name in others), []).append(count)
+    from matplotlib import colormaps
+
+    colors = colormaps["viridis"](numpy.linspace(0.85, 0.1, len(lines))) if len(lines) > 1 else ["#1f5fa8"]
+    shown = {round(i) for i in numpy.linspace(0, len(lines) - 1, min(len(lines), _MOST_LABELS))}
+    style: dict[str, Any] = {"marker": "o", "markersize": 4} if len(sizes) <= 40 else {}
+    for i, (label, counts) in enumerate(lines.items()):
+        axes.plot(sizes, [float(count) for count in counts], color=colors[i], linewidth=1.8, label=label if i in shown else None, **style)
+    counts = [count for line in lines.values() for count in line]
+    is_wide = min(counts) > 0 and (_spread(sizes) > _WIDE or _spread(counts) > _WIDE)  # then powers are straight lines
+    if is_wide:
+        axes.set_xscale("log", base=2)
+        axes.set_yscale("log")
+    _label_sizes(axes.xaxis, sizes, is_wide)
+    _label_counts(axes.yaxis, counts, is_wide)
+    axes.set_xlabel(_NAMES.get(along, along))
+    axes.set_ylabel(f"{'at least ' if found.mark else ''}{_UNITS[found.metric]}")
+    if others:
+        handles, labels = axes.get_legend_handles_labels()
+        axes.legend(handles[::-1], labels[::-1], loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)  # topmost line first
+
+
+def _spread(values: list[int]) -> float:
+    return max(values) / min(values)
+
+
+def _label_sizes(axis: XAxis, sizes: list[int], is_wide: bool) -> None:
+    """The sizes themselves where they are few, else what matplotlib finds, as whole numbers."""
+    from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+
+    if len(sizes) <= _MOST_TICKS:
+        axis.set_major_locator(FixedLocator([float(size) for size in sizes]))
+    elif not is_wide:
+        axis.set_major_locator(MaxNLocator(integer=True))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0f}"))
+
+
+def _label_counts(axis: YAxis, counts: list[int], is_wide: bool) -> None:
+    """Counts with decimal prefixes; on a short logarithmic scale 2 and 5 are labelled too."""
+    from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
+
+    if is_wide:
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5) if _spread(counts) < 300 else (1,)))
+        axis.set_minor_formatter(NullFormatter())
+    axis.set_major_formatter(EngFormatter(sep=" "))
