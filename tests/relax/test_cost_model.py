@@ -101,6 +101,31 @@ def sampled_by_python(choice: Any, x: Tensor) -> Tensor:
 FORWARDS = [weighted_sum, einsum, matmul, in_place, one_path, likeliest_path, gumbel, gumbel_by_hand, no_path, sampled_by_python]
 
 
+def mixed_by_a_helper(choice: Any, x: Tensor) -> Tensor:
+    return Mix()(choice.probabilities(), *(candidate(x) for candidate in choice.candidates))
+
+
+def plain_floats(choice: Any, x: Tensor) -> Tensor:
+    return sum(weight * candidate(x) for weight, candidate in zip(choice.probabilities().tolist(), choice.candidates, strict=True))
+
+
+def drawn_as_a_number(choice: Any, x: Tensor) -> Tensor:
+    return choice.candidates[torch.randint(len(choice.candidates), (1,)).item()](x)
+
+
+def two_draws(choice: Any, x: Tensor) -> Tensor:
+    first, second = torch.multinomial(choice.probabilities(), 2, replacement=True).tolist()
+    return (choice.candidates[first](x) + choice.candidates[second](x)) * choice.probabilities()[first]
+
+
+class Mix(nn.Module):
+    def forward(self, weights: Tensor, *outputs: Tensor) -> Tensor:
+        return (torch.stack(outputs) * weights.view(-1, 1, 1, 1, 1)).sum(0)
+
+
+FORWARDS += [mixed_by_a_helper, plain_floats, drawn_as_a_number]
+
+
 @pytest.mark.parametrize("forward", FORWARDS, ids=lambda forward: forward.__name__)
 def test_any_forward_costs_what_its_candidates_cost(forward: Any) -> None:
     choice = Custom(forward)
@@ -134,6 +159,84 @@ def test_layers_around_the_candidates_are_counted_always() -> None:
         plain = nn.Sequential(choice.before, nn.ReLU(), candidate, choice.after)
         assert [int(model(metric, [index])) for metric in METRICS] == [total(plain, metric) for metric in METRICS]
     assert any("not counted, because only the search runs them" in note for note in model.notes)
+
+
+def residual(choice: Any, x: Tensor) -> Tensor:
+    return x + sum(weight * candidate(x) for weight, candidate in zip(choice.probabilities(), choice.candidates, strict=True))
+
+
+def residual_of_a_path(choice: Any, x: Tensor) -> Tensor:
+    return x + choice.candidates[choice.index](x)
+
+
+class PlainResidual(nn.Module):
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.inner(x)
+
+
+@pytest.mark.parametrize(("forward", "index"), [(residual, 0), (residual_of_a_path, 0), (residual_of_a_path, 1)])
+def test_what_is_done_with_the_complete_sum_is_counted(forward: Any, index: int) -> None:
+    choice = Custom(forward)
+    choice.candidates[1] = nn.Identity()
+    choice.index = index
+    model = cost_model(choice, X)
+    for position, candidate in enumerate(choice.candidates):
+        assert [int(model(metric, [position])) for metric in METRICS] == [total(PlainResidual(candidate), metric) for metric in METRICS]
+
+
+def test_work_that_one_candidate_alone_uses_is_its_own() -> None:
+    def activate_each(choice: Any, x: Tensor) -> Tensor:
+        return sum(weight * candidate(F.relu(x)) for weight, candidate in zip(choice.probabilities(), choice.candidates, strict=True))
+
+    choice = Custom(activate_each)
+    model = cost_model(choice, X)
+    plain = nn.Sequential(nn.ReLU(), choice.candidates[1])
+    assert [int(model(metric, [1])) for metric in METRICS] == [total(plain, metric) for metric in METRICS]
+
+
+def test_a_path_that_is_drawn_twice_is_one_path() -> None:
+    torch.manual_seed(0)
+    choice = Custom(two_draws)
+    found = set()
+    for _ in range(5):
+        found.add(int(cost_model(choice, X)("macs", [1])))
+        torch.rand(1)
+    assert found == {POSITIONS * 16 * 9}
+
+
+def test_ties_do_not_depend_on_values_or_mode() -> None:
+    alpha = nn.Parameter(torch.tensor([120.0, 0.0]))
+    net = nn.Sequential(*(Choice([conv(3), conv(5)], alpha) for _ in range(3)))
+    assert len(cost_model(net, X).decisions) == 1
+    with torch.no_grad():
+        assert cost_model(net, X)("macs").item() == 3 * POSITIONS * 16 * 9
+    with torch.inference_mode():
+        assert len(cost_model(net, X).decisions) == 1
+    alpha.requires_grad_(False)
+    assert len(cost_model(net, X).decisions) == 1
+    uniform = nn.Sequential(*(Custom(no_path, lambda _: torch.ones(2) / 2) for _ in range(3)))
+    assert len(cost_model(uniform, X).decisions) == 3
+
+
+def test_inputs_that_other_candidates_would_need_are_not_guessed() -> None:
+    class Pick(Custom):
+        def forward(self, xs: list[Tensor]) -> Tensor:  # type: ignore[override]
+            return self.candidates[0](xs[0])
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.pick = Pick(no_path)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.pick([x, F.max_pool2d(x, 2)])
+
+    with pytest.raises(SupernetError, match="has several inputs, and its forward called one candidate with some of them only"):
+        cost_model(Net(), X)
 
 
 class Squeeze(nn.Module):
@@ -283,6 +386,7 @@ def test_a_supernet_needs_choices() -> None:
         (lambda _: torch.tensor([float("nan"), 1.0]), "must be at least 0 and sum to 1"),
         (lambda _: torch.ones(3) / 3, r"has 2 candidates, so probabilities\(\) must return a floating-point tensor of the shape \[2\]"),
         (lambda _: torch.tensor([0, 1]), r"but it returned int64\[2\]"),
+        (lambda _: 1 / 0, r"probabilities\(\) of the choice '0' raised ZeroDivisionError: division by zero"),
         (lambda _: [0.5, 0.5], "must return a tensor, but returned a list"),
     ],
 )
@@ -305,6 +409,8 @@ def test_probabilities_that_go_bad_later_are_refused() -> None:
         ([0, 1], r"must be integers of the shape \[3\] or \[N, 3\], but are int64\[2\]"),
         ([0, 0, 2], "decision 2 has the candidates 0 to 1, but an architecture takes 2"),
         ([[0, 0, 0], [-1, 0, 0]], "decision 0 has the candidates 0 to 2, but an architecture takes -1"),
+        ("x", "architectures must be a tensor of numbers"),
+        ([1j, 0, 0], r"must be integers of the shape \[3\]"),
         (torch.ones(2, 3), r"must have the shape \[3, 3\] or \[N, 3, 3\], but are float32\[2, 3\]"),
         (torch.ones(3, 3) / 3, "decision 1 has 2 candidates, so its probabilities must end in 1 zeros"),
         (torch.eye(3)[None, [0, 1, 1]] * 0.9, "decision 0 of an architecture must be at least 0 and sum to 1"),
@@ -338,6 +444,13 @@ def test_what_cannot_be_told_apart_is_refused() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return self.choice.candidates[0](x)
 
+    def layer_by_layer(choice: Any, x: Tensor) -> Tensor:
+        return sum(weight * candidate[0](x) for weight, candidate in zip(choice.probabilities(), choice.candidates, strict=True))
+
+    layers = Custom(layer_by_layer)
+    layers.candidates = nn.ModuleList([nn.Sequential(conv(3)), nn.Sequential(conv(5))])
+    with pytest.raises(SupernetError, match="of a candidate outside any call of the candidate"):
+        cost_model(layers, X)
     with pytest.raises(SupernetError, match=r"a candidate .* was called outside the choice that offers it"):
         cost_model(Bypass(), X)
     with pytest.raises(

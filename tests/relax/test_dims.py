@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flopscope.relax.channels.dims import Dim, Units, fixed, is_fixed, value_of
+from flopscope.relax.channels.dims import Dim, Flexible, Units, fixed, is_fixed, value_of
 
 BASES = (2, 3, 4, 6, 8, 12, 16, 24)
 
@@ -73,7 +73,7 @@ class Story:
         if divisors:
             first = self.rng.choice(divisors)
             sizes = [first, self.units.size(dim) // first]
-            found = self.units.factor(dim, sizes, self.rng.choice((None, 0, 1)), "factor")
+            found = self.units.factor(dim, sizes, Flexible(*self.rng.choice(((None, 0), (0, None), (1, 0), (None, None)))), "factor")
             assert [self.units.size(part) for part in found] == sizes
             self.claims.append(("product", (dim, found)))
             self.dims += found
@@ -140,10 +140,24 @@ def test_multiples_meet_in_their_least_common_multiple() -> None:
     assert (units.resolve(one), units.resolve(two)) == (((3, (unit,)),), ((2, (unit,)),))
 
 
-@pytest.mark.parametrize(("sizes", "flexible", "expected"), [([12, 64], 0, (0, 64)), ([12, 64], None, (12, 0)), ([12, 64], 1, (12, 0))])
-def test_one_factor_of_a_reshape_may_change(sizes: list[int], flexible: int | None, expected: tuple[int, int]) -> None:
+@pytest.mark.parametrize(
+    ("flexible", "kept", "guesses"),
+    [(Flexible(0), 0, 0), (Flexible(likely=0), 0, 1), (Flexible(), 1, 1), (Flexible(asked=1, likely=0), 1, 0)],
+)
+def test_one_factor_of_a_reshape_may_change(flexible: Flexible, kept: int, guesses: int) -> None:
     units = Units()
-    dim = units.new(768)
-    parts = units.factor(dim, sizes, flexible, "reshape")
+    parts = units.factor(units.new(768), [12, 64], flexible, "reshape")
     units.settle()
-    assert tuple(0 if not is_fixed(units.resolve(part)) else units.size(part) for part in parts) == expected
+    assert [position for position, part in enumerate(parts) if not is_fixed(units.resolve(part))] == [kept]
+    assert len(units.guesses) == guesses
+
+
+def test_a_batch_around_channels_is_no_part_of_them() -> None:
+    """[4, 768] becomes [4 * 12, 64], as heads are joined with a batch."""
+    units = Units()
+    channels = units.new(768)
+    first, second = units.factor(units.merge([fixed(4), channels], ""), [48, 64], Flexible(likely=0), "reshape")
+    units.settle()
+    (unit,) = units.free([channels])
+    assert (units.resolve(first), units.resolve(second)) == (((4, (unit,)),), fixed(64))
+    assert units.resolve(channels) == ((64, (unit,)),)

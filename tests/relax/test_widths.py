@@ -138,7 +138,7 @@ def test_random_widths_cost_what_a_rebuilt_network_costs(name: str) -> None:
     assert relaxed_counts(w) == counts(model, image)
     rng = random.Random(name)
     for _ in range(2):
-        sizes = [group.granularity * rng.randint(1, 2 * group.size // group.granularity) for group in w.groups]
+        sizes = [group.granularity * rng.randint(2, 2 * group.size // group.granularity) for group in w.groups]
         variant = resized(model, w.shapes(sizes))
         assert relaxed_counts(w, sizes) == counts(variant, image)
         assert w.sizes_of(variant).tolist() == sizes
@@ -303,7 +303,7 @@ def test_pruning_a_layer_prunes_what_depends_on_it() -> None:
 def test_a_batch_is_a_loop() -> None:
     w = widths(built("shufflenet_v2_x1_0"), IMAGE)
     generator = torch.Generator().manual_seed(0)
-    sizes = torch.randint(1, 300, (50, len(w.groups)), generator=generator)
+    sizes = torch.randint(2, 300, (50, len(w.groups)), generator=generator)
     for metric in METRICS:
         assert w.cost(metric, sizes).tolist() == [int(w.cost(metric, row)) for row in sizes]
         assert torch.equal(w.cost(metric, sizes.double()), w.cost(metric, sizes).double())
@@ -349,7 +349,7 @@ def test_bad_sizes_are_refused() -> None:
         w.pruned({"0": 1.5})
     with pytest.raises(InputError, match="there are the groups 0 to 1, but 2 was asked for"):
         w.pruned({2: 0.5})
-    with pytest.raises(OptionError, match="must be positive"):
+    with pytest.raises(OptionError, match="must be a positive number, but is -1"):
         w.scaled(-1)
     with pytest.raises(InputError, match="it runs other ops"):
         w.sizes_of(nn.Sequential(nn.Conv2d(3, 8, 3)))
@@ -366,3 +366,81 @@ def sequential_with_groups() -> nn.Module:
 def test_only_modules_have_widths() -> None:
     with pytest.raises(InputError, match=r"widths are those of a torch.nn.Module, but a function was given"):
         widths(lambda x: x, "1x3")  # type: ignore[arg-type]
+
+
+# -- traps ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_a_batch_does_not_change_the_groups_of_a_transformer(batch: int) -> None:
+    image = f"{batch}x3x64x64"
+    with flopscope.building():
+        large, small = (models.VisionTransformer(64, 16, 2, heads, 16 * heads, 64 * heads).eval() for heads in (4, 2))
+    w = widths(large, image)
+    assert relaxed_counts(w, w.scaled(0.5)) == counts(small, image)
+    assert w.shapes(w.scaled(0.5))["encoder.layers.encoder_layer_0.self_attention.in_proj_weight"] == (3 * 32, 32)
+
+
+class Maxout(nn.Module):
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.a, self.b = nn.Conv2d(3, channels, 1), nn.Conv2d(channels // 2, 4, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.a(x)
+        n, c, h, w = x.shape
+        return self.b(x.view(n, c // 2, 2, h, w).amax(2))
+
+
+def test_what_is_reduced_away_is_the_fixed_part_of_a_reshape() -> None:
+    w = widths(Maxout(64), "1x3x8x8")
+    assert names(w) == [("a", 64, 2)]
+    assert relaxed_counts(w, [32]) == counts(Maxout(32), "1x3x8x8")
+
+
+def test_variants_that_differ_in_more_than_widths_are_refused() -> None:
+    w = widths(nn.Sequential(nn.Conv2d(3, 8, 3, stride=1), nn.Conv2d(8, 2, 1)), "1x3x9x9")
+    with pytest.raises(InputError, match=r"differs from Sequential in more than its widths: with its widths alone, macs would be \d+, but"):
+        w.sizes_of(nn.Sequential(nn.Conv2d(3, 6, 3, stride=2), nn.Conv2d(6, 2, 1)))
+
+
+class WithTable(nn.Module):
+    """A table in a buffer is data, a vector in a buffer has a number for each channel."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("table", torch.zeros(5, 2))
+        self.register_buffer("scale", torch.ones(6))
+        self.first, self.second = nn.Linear(2, 6), nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.second(self.first(self.table) * self.scale) + x
+
+
+def test_buffers_are_tables_or_vectors() -> None:
+    w = widths(WithTable(), "5x3")
+    assert names(w) == [("first", 6, 1)]
+    assert int(w.cost("macs", [4])) == 5 * (2 * 4 + 4 * 3)
+
+
+def test_at_a_size_of_one_a_copy_may_be_a_view() -> None:
+    w = widths(built("shufflenet_v2_x1_0"), IMAGE)
+    ones = torch.ones_like(w.sizes)
+    assert int(w.cost("params", ones)) > 0
+    with pytest.raises(InputError, match="would be laid out in memory in another way"):
+        w.cost("access_bytes", ones)
+
+
+def test_counts_that_do_not_fit_are_refused() -> None:
+    w = widths(Residual(), "1x3x4x4")
+    with pytest.raises(InputError, match="macs do not fit into 64 bits"):
+        w.cost("macs", [2**31, 2**31])
+    assert w.cost("macs", [2.0**31, 2.0**31]).item() == pytest.approx(16 * 2 * 2.0**62, rel=1e-8)
+    for bad in ("x", [None, 1], [[1, 2], [3]]):
+        with pytest.raises(InputError, match="sizes must be a tensor of numbers"):
+            w.cost("macs", bad)  # type: ignore[arg-type]
+    for call in (lambda: w.scaled(float("inf")), lambda: w.scaled(0.5, 2.5), lambda: w.pruned({"inner": 0.5}, 0)):  # type: ignore[arg-type]
+        with pytest.raises(OptionError):
+            call()
+    with pytest.raises(InputError, match="can keep a share"):
+        w.pruned({"inner": "half"})  # type: ignore[dict-item]

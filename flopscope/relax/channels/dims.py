@@ -11,6 +11,7 @@ cannot be solved is *frozen*: its units become the numbers that they are in the 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from math import gcd, lcm, prod
 from typing import Any
 
@@ -29,6 +30,30 @@ def is_fixed(dim: Dim) -> bool:
     return all(not units for _, units in dim)
 
 
+@dataclass(frozen=True, slots=True)
+class Flexible:
+    """Which of several dimensions made from one may change."""
+
+    asked: int | None = None
+    """The one whose size the model leaves open (``-1``)."""
+    likely: int | None = None
+    """The one that changes in most models, where the model does not say."""
+
+    def after(self, dropped: int) -> Flexible:
+        """The same, for the dimensions after the first few."""
+        asked, likely = (None if place is None else place - dropped for place in (self.asked, self.likely))
+        return Flexible(asked, likely)
+
+
+@dataclass(frozen=True, slots=True)
+class _Factored:
+    """A unit that was taken apart."""
+
+    parts: list[Dim]
+    flexible: Flexible
+    reason: str
+
+
 class Units:
     """The units of a traced model, with what is known of them. Sizes in the traced model are called base sizes."""
 
@@ -36,7 +61,9 @@ class Units:
         self._base: list[int] = []
         self._definitions: list[Dim | None] = []
         self._reasons: dict[int, str] = {}
-        self._factored: list[tuple[list[Dim], int | None]] = []
+        self._factored: list[_Factored] = []
+        self.guesses: list[str] = []
+        """Where a reshape took channels apart without saying which part is fixed, after `settle`."""
 
     # -- units ----------------------------------------------------------------------------------------------
 
@@ -244,11 +271,8 @@ class Units:
             found = dim if len(dim) > 1 else tuple((coefficient * times, (*members, *units)) for coefficient, members in found)
         return found
 
-    def factor(self, dim: Dim, sizes: Sequence[int], flexible: int | None, reason: str) -> list[Dim]:
-        """Several dimensions of these base sizes in place of one.
-
-        ``flexible`` is the one whose size the model leaves open, where it says so.
-        """
+    def factor(self, dim: Dim, sizes: Sequence[int], flexible: Flexible, reason: str) -> list[Dim]:
+        """Several dimensions of these base sizes in place of one."""
         resolved = self.resolve(dim)
         if is_fixed(resolved):
             return [fixed(size) for size in sizes]
@@ -257,7 +281,7 @@ class Units:
         coefficient, units = resolved[0]
         found = self._match(coefficient, units, sizes)
         if found is None and len(units) == 1:
-            found = self._factor_unit(coefficient, units[0], sizes, flexible)
+            found = self._factor_unit(coefficient, units[0], sizes, flexible, reason)
         if found is None:
             self.freeze(resolved, reason)
             return [fixed(size) for size in sizes]
@@ -280,45 +304,55 @@ class Units:
             return None
         return [((times, tuple(members)),) for times, members in zip(rest, taken, strict=True)]
 
-    def _factor_unit(self, coefficient: int, unit: int, sizes: Sequence[int], flexible: int | None) -> list[Dim] | None:
-        """A unit becomes a product of one unit per dimension. Which of them may change is settled later, by `settle`."""
-        inner = len(sizes)
-        while inner > 1 and coefficient % sizes[inner - 1] == 0 and coefficient > 1:
-            inner -= 1
-            coefficient //= sizes[inner]
-        if coefficient != 1 or prod(sizes[:inner]) != self._base[unit]:
-            return None
-        parts = [self.new(size) for size in sizes[:inner]]
-        product = self.merge(parts, "")
-        self._define(unit, product)
-        self._factored.append((parts, flexible))
-        return [*parts, *(fixed(size) for size in sizes[inner:])]
+    def _factor_unit(self, coefficient: int, unit: int, sizes: Sequence[int], flexible: Flexible, reason: str) -> list[Dim] | None:
+        """A unit becomes a product of one unit per dimension. Which of them may change is settled later, by `settle`.
 
-    def _factor_row(self, row: Dim, sizes: Sequence[int], flexible: int | None, reason: str) -> list[Dim]:
+        The coefficient belongs to the last dimensions (the positions under each channel), else to the first (a batch around the channels).
+        """
+        inner, times = len(sizes), coefficient
+        while inner > 1 and times % sizes[inner - 1] == 0 and times > 1:
+            inner -= 1
+            times //= sizes[inner]
+        if times != 1:
+            inner, times = len(sizes), coefficient
+        if sizes[0] % times or prod(sizes[:inner]) != self._base[unit] * times:
+            return None
+        parts = [self.new(size) for size in (sizes[0] // times, *sizes[1:inner])]
+        self._define(unit, self.merge(parts, ""))
+        self._factored.append(_Factored(parts, flexible, reason))
+        return [self._times(parts[0], times), *parts[1:], *(fixed(size) for size in sizes[inner:])]
+
+    def freeze_factor(self, dim: Dim) -> None:
+        """One factor of a reshape is used up by itself (a maximum over it, say), so it is what the model fixes, if it does not say else."""
+        for factored in self._factored:
+            for position, part in enumerate(factored.parts):
+                if self.resolve(part) == self.resolve(dim) and position != factored.flexible.asked:
+                    self.freeze(part, "")
+
+    def _factor_row(self, row: Dim, sizes: Sequence[int], flexible: Flexible, reason: str) -> list[Dim]:
         """A row of terms: of equal parts, each of which fills the rest; or a row of multiples of what the last dimensions take."""
         inner = prod(sizes[1:])
         if all(coefficient % inner == 0 for coefficient, _ in row):
             return [tuple((coefficient // inner, units) for coefficient, units in row), *(fixed(size) for size in sizes[1:])]
         if len(sizes) > 1 and sizes[0] > 1:
             part = self.divide_equally(row, sizes[0], reason)
-            return [fixed(sizes[0]), *self.factor(part, sizes[1:], None if flexible is None else flexible - 1, reason)]
+            return [fixed(sizes[0]), *self.factor(part, sizes[1:], flexible.after(1), reason)]
         self.freeze(row, reason)
         return [fixed(size) for size in sizes]
 
     def settle(self) -> None:
-        """Of a unit that was factored, let one factor change: heads and groups of channels come and go as a whole.
-
-        It is the one that the model leaves open (``-1``), else the last but one where the factors are the last dimensions (heads of a
-        fixed width), else the last (channels of a fixed number of groups).
-        """
-        for parts, flexible in self._factored:
-            free = [position for position, part in enumerate(parts) if not is_fixed(self.resolve(part))]
+        """Of a unit that was factored, let one factor change: heads, and channels of groups, come and go as a whole."""
+        for factored in self._factored:
+            free = [position for position, part in enumerate(factored.parts) if not is_fixed(self.resolve(part))]
             if len(free) < 2:
                 continue
-            keep = flexible if flexible in free else free[-1]
+            flexible = factored.flexible
+            keep = next((position for position in (flexible.asked, flexible.likely) if position in free), free[-1])
+            if keep != flexible.asked:
+                self.guesses.append(factored.reason)
             for position in free:
                 if position != keep:
-                    self.freeze(parts[position], "")
+                    self.freeze(factored.parts[position], "")
 
     def free(self, dims: Sequence[Dim]) -> list[int]:
         """The units without a definition in dims, in the order in which they are met."""

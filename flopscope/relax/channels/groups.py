@@ -41,6 +41,10 @@ class Frozen:
 class Structure:
     """A traced network in terms of its channel groups."""
 
+    guesses: tuple[str, ...]
+    """Where a reshape took channels apart without saying which part is fixed."""
+    copies: frozenset[int]
+    """Units in tensors that are copied because of their layout: at a size of one, they need not be."""
     units: tuple[int, ...]
     """The unit of each group."""
     groups: tuple[Group, ...]
@@ -69,14 +73,25 @@ def structure_of(graph: Graph) -> Structure:
     ops = Counter(_relaxed(call, outputs, units) for call, outputs in calls)
     original = {name: dims[value.id] for name, value in graph.weights.items() if value.id in dims}
     frozen = _frozen(original, weights, units)
-    return Structure(tuple(groups), tuple(groups.values()), frozen, weights, ops)
+    guesses = tuple(dict.fromkeys(units.guesses))
+    return Structure(guesses, _copied(ops, units), tuple(groups), tuple(groups.values()), frozen, weights, ops)
+
+
+def _copied(ops: Mapping[RelaxedOp, int], units: Units) -> frozenset[int]:
+    copies = [op for op in ops if op.signature.kind in ("reshape", "contiguous", "flatten") and op.signature.effect == "fresh"]
+    dims = [dim for op in copies for found in op.operands for dim in found]
+    return frozenset(units.free(dims))
 
 
 def _dims_of(value: Tensor, dims: dict[int, Dims], units: Units) -> Dims:
-    """What is known of a value. Every dimension of a weight begins as a unit of its own; other values from outside have fixed sizes."""
+    """What is known of a value. Every dimension of a weight begins as a unit of its own; other values from outside have fixed sizes.
+
+    A buffer that is a vector has a number for each channel, such as a mean. Others are tables.
+    """
     found = dims.get(value.id)
     if found is None:
-        is_weight = value.role in ("parameter", "buffer")
+        is_vector = sum(size > 1 for size in value.shape) == 1
+        is_weight = value.role == "parameter" or (value.role == "buffer" and is_vector)
         found = dims[value.id] = tuple(units.new(size) if is_weight else fixed(size) for size in value.shape)
     return found
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import flopscope.relax.channels.numbers  # noqa: F401 - teaches the rules about sizes that are tensors
+import flopscope.relax.numbers  # noqa: F401 - teaches the rules about sizes that are tensors
 from flopscope.analyses.totals import UNCOUNTED
 from flopscope.cost import Cost
 from flopscope.errors import RuleError

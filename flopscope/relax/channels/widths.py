@@ -20,6 +20,7 @@ from flopscope.graph import Graph
 from flopscope.relax.channels.dims import Dim, is_fixed, value_of
 from flopscope.relax.channels.groups import Frozen, Group, structure_of
 from flopscope.relax.channels.sizes_of import solve_sizes
+from flopscope.relax.numbers import numbers_from
 from flopscope.rules import module_classes
 
 
@@ -58,6 +59,11 @@ def widths(model: nn.Module, *args: Any, **kwargs: Any) -> Widths:
     return Widths(graph_of(model), graph_of)
 
 
+_LARGEST = 2**31
+_SURELY_SMALL = 2**12
+"""Sizes up to this one give counts that fit into 64 bits."""
+
+
 class Widths:
     """The channel groups of a network, and its cost at any sizes of them; `flopscope.relax.channels.widths` finds them.
 
@@ -74,7 +80,7 @@ class Widths:
         self.name = graph.name
         self.groups: tuple[Group, ...] = structure.groups
         self.frozen: tuple[Frozen, ...] = structure.frozen
-        self.notes = list(graph.notes)
+        self.notes = [*graph.notes, *_guessed(structure.guesses)]
         self._structure = structure
         self._kinds = [op.kind for op in graph.ops]
         self._graph_of = graph_of
@@ -107,15 +113,36 @@ class Widths:
         """
         if metric not in METRICS:
             raise OptionError(f"there is no metric {metric!r}; there are {', '.join(METRICS)}")
-        given = self._checked(self.sizes if sizes is None else torch.as_tensor(sizes))
+        given = self._checked(sizes)
         units = self._unit_sizes(given)
+        self._refuse_other_layouts(metric, units)
         zero = torch.zeros(given.shape[:-1], dtype=given.dtype, device=given.device)
         if metric == "params":
             found: Tensor = zero + sum(prod(value_of(dim, units) for dim in dims) for dims in self._structure.weights.values())
         else:
             found = zero + sum(getattr(op.price(units), metric) * count for op, count in self._changing.items())
             found = found + getattr(self._constant, metric)
+        self._refuse_overflow(metric, given)
         return found
+
+    def _refuse_overflow(self, metric: str, given: Tensor) -> None:
+        if given.is_floating_point() or not given.numel() or int(given.max()) <= _SURELY_SMALL:
+            return
+        if bool((self.cost(metric, given.double()) >= 2.0**62).any()):
+            sizes = f"sizes of up to {int(given.max())}"
+            raise InputError(f"with {sizes}, {metric} do not fit into 64 bits; give sizes as floating-point numbers")
+
+    def _refuse_other_layouts(self, metric: str, units: Mapping[int, Tensor]) -> None:
+        """A tensor that a reshape copies because of its layout may not need it at a size of one, so what it moves is known from two on."""
+        if metric not in ("access", "access_bytes"):
+            return
+        for unit, group in zip(self._structure.units, self.groups, strict=True):
+            if unit in self._structure.copies and bool((units[unit] == 1).any()):
+                least = 2 * group.granularity
+                raise InputError(
+                    f"with a size of {group.granularity}, group {group.name} would be laid out in memory in another way, so what is read "
+                    f"and written is not known; it is from {least} on"
+                )
 
     def _unit_sizes(self, given: Tensor) -> dict[int, Tensor]:
         columns = given.unbind(-1)
@@ -125,27 +152,28 @@ class Widths:
             for unit, group, column in zip(self._structure.units, self.groups, columns, strict=True)
         }
 
-    def _checked(self, given: Tensor) -> Tensor:
+    def _checked(self, sizes: Tensor | Sequence[float] | None) -> Tensor:
         count = len(self.groups)
-        if given.dim() not in (1, 2) or given.shape[-1] != count or given.dtype in (torch.bool,) or given.is_complex():
+        given = self.sizes if sizes is None else numbers_from(sizes, "sizes")
+        if given.dim() not in (1, 2) or given.shape[-1] != count or given.dtype == torch.bool or given.is_complex():
             found = f"{str(given.dtype).removeprefix('torch.')}{list(given.shape)}"
             raise InputError(
                 f"{self.name} has {count} channel groups, so sizes must have the shape [{count}] or [N, {count}], but are {found}"
             )
         steps = torch.tensor([group.granularity for group in self.groups], device=given.device)
-        wrong = ~(given > 0)
+        wrong = ~((given > 0) & (given <= _LARGEST))
         if not given.is_floating_point():
             wrong |= given % steps != 0
         if bool(wrong.any()):
             position = int(wrong.view(-1, count).nonzero()[0, 1])
             group, wrong_size = self.groups[position], given[wrong][0].item()
-            must = f"a positive multiple of {group.granularity}" if group.granularity > 1 else "positive"
+            must = f"a positive multiple of {group.granularity}" if group.granularity > 1 else f"positive and at most {_LARGEST}"
             raise InputError(f"the size of group {position} ({group.name}, {group.size} in the model) must be {must}, but is {wrong_size}")
         return given.to(torch.float64) if given.is_floating_point() else given.long()
 
     def shapes(self, sizes: Tensor | Sequence[int] | None = None) -> dict[str, tuple[int, ...]]:
         """The shape of every parameter at whole sizes ``[G]``. Raises as `cost` does."""
-        given = self._checked(self.sizes if sizes is None else torch.as_tensor(sizes))
+        given = self._checked(sizes)
         if given.dim() != 1 or given.is_floating_point():
             raise InputError("shapes are those of one network, so sizes must be one row of whole numbers")
         units = {unit: int(size) for unit, size in self._unit_sizes(given).items()}
@@ -167,8 +195,9 @@ class Widths:
         Raises:
             OptionError: the multiplier or the multiple is not positive.
         """
-        if not multiplier > 0 or multiple_of < 1:
-            raise OptionError(f"a multiplier and what to round to must be positive, but are {multiplier} and {multiple_of}")
+        if not 0 < multiplier < _LARGEST:
+            raise OptionError(f"a multiplier must be a positive number, but is {multiplier}")
+        _check_multiple(multiple_of)
         rounded = [round_to_multiple(group.size * multiplier, lcm(group.granularity, multiple_of)) for group in self.groups]
         return torch.tensor(rounded, dtype=torch.int64)
 
@@ -187,6 +216,7 @@ class Widths:
             InputError: there is no such layer or group, its outputs are frozen or are made by several groups, or a share is not within
                 0 and 1.
         """
+        _check_multiple(multiple_of)
         sizes = self.sizes
         for layer, share in keep.items():
             position = layer if isinstance(layer, int) else self._group_of(layer)
@@ -195,7 +225,7 @@ class Widths:
             group = self.groups[position]
             if isinstance(share, int) and not isinstance(share, bool):
                 sizes[position] = share
-            elif 0 < share <= 1:
+            elif isinstance(share, float) and 0 < share <= 1:
                 sizes[position] = round_to_multiple(group.size * share, lcm(group.granularity, multiple_of))
             else:
                 raise InputError(
@@ -244,7 +274,15 @@ class Widths:
             )
         shapes = {weight.name: weight.type.shape for weight in graph.parameters}
         units = solve_sizes(self._structure.weights, self._structure.units, shapes)
-        return torch.tensor([units[unit] * group.granularity for unit, group in zip(self._structure.units, self.groups, strict=True)])
+        sizes = torch.tensor([units[unit] * group.granularity for unit, group in zip(self._structure.units, self.groups, strict=True)])
+        counted = total(graph)
+        for metric in METRICS:
+            if int(self.cost(metric, sizes)) != getattr(counted, metric):
+                raise InputError(
+                    f"{graph.name} differs from {self.name} in more than its widths: with its widths alone, {metric} would be "
+                    f"{int(self.cost(metric, sizes))}, but it has {getattr(counted, metric)} (other strides or heads, say)"
+                )
+        return sizes
 
     # -- text -----------------------------------------------------------------------------------------------
 
@@ -262,6 +300,20 @@ def round_to_multiple(size: float, multiple: int) -> int:
     """The nearest multiple, at least one, and one more where more than a tenth would be lost."""
     rounded = max(multiple, int(size + multiple / 2) // multiple * multiple)
     return rounded + multiple if rounded < 0.9 * size else rounded
+
+
+def _guessed(places: Sequence[str]) -> list[str]:
+    if not places:
+        return []
+    more = f" and {len(places) - 2} more places" if len(places) > 2 else ""
+    listed = "; ".join(place.partition("(")[2].rstrip(")") for place in places[:2])
+    where = f"channels are taken apart without saying which part is fixed ({listed}{more})"
+    return [f"{where}: heads or groups are taken to come and go as a whole"]
+
+
+def _check_multiple(multiple_of: int) -> None:
+    if not isinstance(multiple_of, int) or multiple_of < 1:
+        raise OptionError(f"what to round to must be a positive whole number, but is {multiple_of!r}")
 
 
 def _listed(weights: Sequence[tuple[str, int]]) -> str:

@@ -95,7 +95,7 @@ class AdditiveCost:
             InputError: the shape is wrong, or an index is out of range.
         """
         count = len(self.sizes)
-        if given.dim() not in (1, 2) or given.shape[-1] != count or given.dtype == torch.bool:
+        if given.dim() not in (1, 2) or given.shape[-1] != count or given.dtype == torch.bool or given.is_complex():
             wanted = f"integers of the shape [{count}] or [N, {count}]"
             raise InputError(f"architectures as indices must be {wanted}, but are {_described(given)}")
         values = self.singles[metric].flatten()

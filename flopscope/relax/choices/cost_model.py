@@ -17,6 +17,7 @@ from flopscope.relax.choices.decisions import Decision, check_simplex, probabili
 from flopscope.relax.choices.elimination import extreme, moments
 from flopscope.relax.choices.parts import Contribution, Part, Vertex, read_parts, write_parts
 from flopscope.relax.choices.tables import Literals
+from flopscope.relax.numbers import numbers_from
 
 
 class CostModel:
@@ -68,7 +69,7 @@ class CostModel:
         position = _position_of(metric)
         if architectures is None:
             return self._cost.expected(position, self._here(self.probabilities()))
-        given = self._here(torch.as_tensor(architectures))
+        given = self._here(numbers_from(architectures, "architectures"))
         of_all = self._cost.expected_of_all if given.is_floating_point() else self._cost.at_all
         return of_all(position, given)
 
@@ -91,7 +92,7 @@ class CostModel:
         for decision in self.decisions:
             path = decision.choices[0]
             module = modules.get(path)
-            count = len(getattr(module, "candidates", ()))
+            count = len(getattr(module, "candidates", ())) if callable(getattr(module, "probabilities", None)) else 0
             if module is None or count != len(decision.candidates):
                 what = f"it has {count}" if module is not None and count else "there is no such choice"
                 raise SupernetError(f"the cost model needs a choice {path!r} with {len(decision.candidates)} candidates, but {what}")

@@ -91,15 +91,29 @@ def read_parts(path: str | os.PathLike[str]) -> dict[str, Any]:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
         if content["format"] != _FORMAT or tuple(content["metrics"]) != METRICS:
             raise OptionError(f"{path} was written by a version of flopscope that this one cannot read")
+        decisions = [Decision(tuple(entry["choices"]), tuple(entry["candidates"])) for entry in content["decisions"]]
+        parts = [_part_from(*entry) for entry in content["parts"]]
+        _check(decisions, parts)
         return {
             "name": str(content["name"]),
-            "decisions": [Decision(tuple(entry["choices"]), tuple(entry["candidates"])) for entry in content["decisions"]],
-            "parts": [_part_from(*entry) for entry in content["parts"]],
+            "decisions": decisions,
+            "parts": parts,
             "notes": [str(note) for note in content["notes"]],
             "partial": bool(content["partial"]),
         }
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise OptionError(f"{path} is no cost model that can be read: {type(error).__name__}: {error}") from error
+
+
+def _check(decisions: Sequence[Decision], parts: Sequence[Part]) -> None:
+    if not decisions:
+        raise ValueError("it has no decisions")
+    for part in parts:
+        for decision, candidate in (literal for literals in part.literals for literal in literals):
+            if not (0 <= decision < len(decisions) and 0 <= candidate < len(decisions[decision].candidates)):
+                raise ValueError(f"decision {decision} has no candidate {candidate}")
+        if len(part.counts) != len(METRICS):
+            raise ValueError(f"a part has {len(part.counts)} counts, where {len(METRICS)} are needed")
 
 
 def _part_from(alternatives: Any, literals: Any, counts: Any) -> Part:

@@ -43,6 +43,8 @@ def reduce(call: Call) -> list[Dims]:
     x, dims = call.first, call.argument("dim")
     given = range(len(x)) if dims is None or dims == () else (dims,) if isinstance(dims, int) else dims
     reduced = {dim % len(x) for dim in given} if x else set()
+    for dim in reduced:
+        call.units.freeze_factor(x[dim])
     kept = call.argument("keepdim", False)
     found = tuple(fixed(1) if position in reduced else dim for position, dim in enumerate(x) if kept or position not in reduced)
     return [found] * len(call.op.outputs)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from flopscope.relax.channels.dims import Dim, fixed, is_fixed
+from flopscope.relax.channels.dims import Dim, Flexible, fixed, is_fixed
 from flopscope.relax.channels.travel.registry import Call, Dims, broadcast, travels
 
 
@@ -55,14 +55,13 @@ def reshape(call: Call) -> list[Dims]:
         asked = (0,) * dim + tuple(call.argument("sizes", ())) + (0,) * (len(x) - dim - 1)
     found: list[Dim] = []
     for inputs, first, last in _runs(call, x, sizes):
-        flexible = next((place - first for place in range(first, last) if asked and asked[place] == -1), None)
-        if flexible is None and inputs and inputs[-1] is x[-1] and len(x) > 2:
-            flexible = last - first - 2  # heads of a fixed width
+        open_ = next((place - first for place in range(first, last) if asked and asked[place] == -1), None)
+        heads = last - first - 2 if inputs and inputs[-1] is x[-1] and len(x) > 2 else None  # of a fixed width
         if len(inputs) == 1 and last - first == 1:
             found.append(inputs[0])
         else:
             merged = call.units.merge(inputs, _cut(call))
-            found += call.units.factor(merged, sizes[first:last], flexible, _cut(call))
+            found += call.units.factor(merged, sizes[first:last], Flexible(open_, heads), _cut(call))
     return [tuple(found)]
 
 
@@ -263,7 +262,7 @@ def channel_shuffle(call: Call) -> list[Dims]:
     """``[n, c, *]``: c as ``[g, c/g]`` becomes ``[c/g, g]``."""
     x, groups = call.first, call.argument("groups")
     size = call.units.size(x[1])
-    outer, inner = call.units.factor(x[1], [groups, size // groups], 1, _cut(call))
+    outer, inner = call.units.factor(x[1], [groups, size // groups], Flexible(1), _cut(call))
     return [(x[0], call.units.merge([inner, outer], _cut(call)), *x[2:])]
 
 

@@ -8,7 +8,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from flopscope.errors import InputError
 from flopscope.rules.sizes import teach
+
+
+def numbers_from(given: Any, what: str) -> Tensor:
+    """A tensor of what a user gives as numbers.
+
+    Raises:
+        InputError: it is not made of numbers, or its rows differ in length.
+    """
+    try:
+        return torch.as_tensor(given)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"{what} must be a tensor of numbers, or lists of them of one length, but are {given!r}") from error
 
 
 def _tensor(size: Any, like: Tensor) -> Tensor:
