@@ -96,7 +96,7 @@ def over(name: str, loaded: Loaded, symbols: Mapping[str, Places], grid: Mapping
 def _check(found: Sweep, loaded: Loaded, symbols: Mapping[str, Places]) -> None:
     """Ask the model at points that together show many sizes of each symbol, the smallest and the largest among them."""
     args, kwargs = tensors_from_text((tuple(loaded.args), dict(loaded.kwargs)), dtype_of(loaded.model))
-    sampler = Sampler(loaded.model, read_inputs(loaded.model, args, kwargs, symbols))
+    sampler = Sampler(loaded.model, read_inputs(loaded.model, args, kwargs, symbols), {})
     longest = min(_MOST_CHECKS, max(map(len, found.grid.values())))
     for step in range(longest):
         place = tuple(round(step / max(1, longest - 1) * (len(sizes) - 1)) for sizes in found.grid.values())

@@ -56,7 +56,7 @@ def test_an_input_given_twice_stays_one_and_keeps_its_layout() -> None:
         ({"2": 0}, OptionError, "'2' cannot name a symbol"),
         ({"for": 0}, OptionError, "'for' cannot name a symbol"),
         ({"floor": 0}, OptionError, "none of floor"),
-        ({"B": "0"}, OptionError, "must stand for a dimension or a tuple of them"),
+        ({"B": "0"}, InputError, "no layer '0' has weights"),
         ({"B": ()}, OptionError, "must stand for a dimension or a tuple of them"),
         ({"B": True}, OptionError, "must stand for a dimension or a tuple of them"),
         ({"B": 2}, InputError, "the symbol B stands for dimension 2, which no input has: input 'input' of 2x4"),

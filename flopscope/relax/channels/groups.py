@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from flopscope.errors import InputError
 from flopscope.graph import Graph, Op, Tensor
 from flopscope.relax.channels.dims import Dim, Units, fixed, is_fixed
 from flopscope.relax.channels.relaxed import RelaxedOp
@@ -51,8 +51,31 @@ class Structure:
     frozen: tuple[Frozen, ...]
     weights: Mapping[str, Dims]
     """The dims of every parameter by name."""
-    ops: Mapping[RelaxedOp, int]
-    """The different ops, and how often each occurs."""
+    made: Mapping[str, Dim]
+    """By the path of a layer with weights, the channels that it makes."""
+    ops: tuple[RelaxedOp, ...]
+    """The ops in the order in which they ran."""
+
+    def position_of(self, layer: str) -> int:
+        """The group of the outputs of a layer, by its place in `groups`.
+
+        Raises:
+            InputError: there is no such layer, or its outputs are frozen or belong to several groups.
+        """
+        dims = [dims[0] for name, dims in self.weights.items() if _layer(name) == layer and dims]
+        if layer in self.made:
+            dims = [self.made[layer]]
+        if not dims:
+            named = ", ".join(repr(group.name) for group in self.groups[:8])
+            raise InputError(f"no layer {layer!r} has weights; the groups are named {named}{', ...' if len(self.groups) > 8 else ''}")
+        members = [self.units.index(unit) for unit in dict.fromkeys(unit for _, units in dims[0] for unit in units)]
+        if len(members) == 1:
+            return members[0]
+        if members:
+            listed = " and ".join(f"{position} ({self.groups[position].name})" for position in members)
+            raise InputError(f"the outputs of {layer!r} belong to the groups {listed}; name one of them by its number")
+        reasons = [entry.reason for entry in self.frozen if any(_layer(name) == layer and not axis for name, axis in entry.weights)]
+        raise InputError(f"the outputs of {layer!r} cannot change: {'; '.join(reasons)}")
 
 
 def structure_of(graph: Graph) -> Structure:
@@ -68,16 +91,19 @@ def structure_of(graph: Graph) -> Structure:
     free = units.free([dim for found in weights.values() for dim in found])
     _freeze_others(graph, dims, units, set(free))
     weights = {name: tuple(units.resolve(dim) for dim in found) for name, found in weights.items()}
-    made = [units.resolve(dim) for call, outputs in calls for dim in _channels_made(call, outputs)]
+    made: dict[str, Dim] = {}
+    for call, outputs in calls:
+        if (channels := _channels_made(call, outputs)) is not None:
+            made.setdefault(call.op.scope, units.resolve(channels))
     groups = {unit: _group(unit, weights, made, units) for unit in free}
-    ops = Counter(_relaxed(call, outputs, units) for call, outputs in calls)
+    ops = tuple(_relaxed(call, outputs, units) for call, outputs in calls)
     original = {name: dims[value.id] for name, value in graph.weights.items() if value.id in dims}
     frozen = _frozen(original, weights, units)
     guesses = tuple(dict.fromkeys(units.guesses))
-    return Structure(guesses, _copied(ops, units), tuple(groups), tuple(groups.values()), frozen, weights, ops)
+    return Structure(guesses, _copied(ops, units), tuple(groups), tuple(groups.values()), frozen, weights, made, ops)
 
 
-def _copied(ops: Mapping[RelaxedOp, int], units: Units) -> frozenset[int]:
+def _copied(ops: Sequence[RelaxedOp], units: Units) -> frozenset[int]:
     copies = [op for op in ops if op.signature.kind in ("reshape", "contiguous", "flatten") and op.signature.effect == "fresh"]
     dims = [dim for op in copies for found in op.operands for dim in found]
     return frozenset(units.free(dims))
@@ -132,15 +158,15 @@ def _relaxed(call: Call, outputs: Sequence[Dims], units: Units) -> RelaxedOp:
     return RelaxedOp(call.op.signature, tuple(map(resolved, call.operands)), tuple(map(resolved, outputs)), arguments)
 
 
-def _channels_made(call: Call, outputs: Sequence[Dims]) -> list[Dim]:
-    """The channels that a layer with weights makes."""
+def _channels_made(call: Call, outputs: Sequence[Dims]) -> Dim | None:
+    """The channels that an op makes with weights."""
     if call.op.kind in ("conv", "conv_transpose"):
-        return [outputs[0][1 - len(call["weight"])]]
+        return outputs[0][1 - len(call["weight"])]
     makes = call.op.kind in ("linear", "addmm", "matmul") and any(value.role == "parameter" for value in call.op.inputs)
-    return [outputs[0][-1]] if makes and outputs[0] else []
+    return outputs[0][-1] if makes and outputs[0] else None
 
 
-def _group(unit: int, weights: Mapping[str, Dims], made: Sequence[Dim], units: Units) -> Group:
+def _group(unit: int, weights: Mapping[str, Dims], made: Mapping[str, Dim], units: Units) -> Group:
     """The channels of a unit are counted where layers make them: weights may have one number for many channels."""
     found = [
         (name, position)
@@ -148,11 +174,11 @@ def _group(unit: int, weights: Mapping[str, Dims], made: Sequence[Dim], units: U
         for position, dim in enumerate(dims)
         if any(unit in members for _, members in dim)
     ]
-    where = [dim for dim in made if unit in units.free([dim])] or [weights[name][position] for name, position in found]
+    makers = {layer: dim for layer, dim in made.items() if any(unit in members for _, members in dim)}
+    where = list(makers.values()) or [weights[name][position] for name, position in found]
     granularity = min(sum(coefficient for coefficient, members in dim if unit in members) for dim in where)
-    makers = [name for name, position in found if position == 0 and len(weights[name]) > 1]
     layers = tuple(dict.fromkeys(_layer(name) for name, _ in found))
-    return Group(_layer((makers or [found[0][0]])[0]), granularity * units.base(unit), granularity, layers, tuple(found))
+    return Group(next(iter(makers), layers[0]), granularity * units.base(unit), granularity, layers, tuple(found))
 
 
 def _layer(weight: str) -> str:

@@ -11,7 +11,7 @@ from flopscope.analyses.totals import UNCOUNTED
 from flopscope.cost import Cost
 from flopscope.errors import RuleError
 from flopscope.graph import Signature, TensorType
-from flopscope.relax.channels.dims import Dim, value_of
+from flopscope.relax.channels.dims import Dim, is_fixed, value_of
 from flopscope.rules.registry import rule_for
 
 Dims = tuple[Dim, ...]
@@ -27,6 +27,11 @@ class RelaxedOp:
     arguments: tuple[tuple[str, Dim], ...]
     """Whole-number arguments that change too."""
 
+    @property
+    def is_constant(self) -> bool:
+        """Whether no size changes."""
+        return all(is_fixed(dim) for dims in (*self.operands, *self.outputs) for dim in dims)
+
     def price(self, sizes: Mapping[int, Any] | Sequence[Any]) -> Cost:
         """The cost at the sizes of the units: ints, tensors or symbols.
 
@@ -37,7 +42,7 @@ class RelaxedOp:
         if found is None:
             return UNCOUNTED
         try:
-            cost = found.formula(self._at(sizes))
+            cost = found.formula(self.at(sizes))
         except (TypeError, ValueError, RuntimeError, AttributeError, KeyError, IndexError) as error:
             raise RuleError(
                 f"the rule for {self.signature.target} ({found.formula.__qualname__}) cannot be used on relaxed sizes: "
@@ -46,7 +51,8 @@ class RelaxedOp:
             ) from error
         return UNCOUNTED if cost is None else cost
 
-    def _at(self, sizes: Mapping[int, Any] | Sequence[Any]) -> Signature:
+    def at(self, sizes: Mapping[int, Any] | Sequence[Any]) -> Signature:
+        """The signature at the sizes of the units."""
         shapes = (tuple(value_of(dim, sizes) for dim in dims) for dims in self.operands)
         arguments = {name: _with_shapes(value, shapes) for name, value in self.signature.arguments.items()}
         arguments |= {name: value_of(dim, sizes) for name, dim in self.arguments}

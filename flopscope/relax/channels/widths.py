@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from math import lcm, prod
 from typing import Any
@@ -17,7 +18,7 @@ from flopscope.errors import InputError, OptionError
 from flopscope.frontends.torch.inputs import dtype_of, tensors_from_text
 from flopscope.frontends.torch.trace import trace
 from flopscope.graph import Graph
-from flopscope.relax.channels.dims import Dim, is_fixed, value_of
+from flopscope.relax.channels.dims import value_of
 from flopscope.relax.channels.groups import Frozen, Group, structure_of
 from flopscope.relax.channels.sizes_of import solve_sizes
 from flopscope.relax.numbers import numbers_from
@@ -84,9 +85,9 @@ class Widths:
         self._structure = structure
         self._kinds = [op.kind for op in graph.ops]
         self._graph_of = graph_of
-        fixed_ops = {op: count for op, count in structure.ops.items() if _is_constant(op)}
-        self._constant = sum((op.price(()) * count for op, count in fixed_ops.items()), ZERO)
-        self._changing = {op: count for op, count in structure.ops.items() if op not in fixed_ops}
+        counted = Counter(structure.ops)
+        self._constant = sum((op.price(()) * count for op, count in counted.items() if op.is_constant), ZERO)
+        self._changing = {op: count for op, count in counted.items() if not op.is_constant}
         self.partial = total(graph).partial
 
     @property
@@ -219,7 +220,7 @@ class Widths:
         _check_multiple(multiple_of)
         sizes = self.sizes
         for layer, share in keep.items():
-            position = layer if isinstance(layer, int) else self._group_of(layer)
+            position = layer if isinstance(layer, int) else self._structure.position_of(layer)
             if not 0 <= position < len(self.groups):
                 raise InputError(f"there are the groups 0 to {len(self.groups) - 1}, but {layer} was asked for")
             group = self.groups[position]
@@ -232,24 +233,6 @@ class Widths:
                     f"{layer!r} can keep a share above 0 and up to 1 of its channels, or a whole number of them, but not {share!r}"
                 )
         return self._checked(sizes)
-
-    def _group_of(self, layer: str) -> int:
-        """The group of the outputs of a layer."""
-        dims = [dims[0] for name, dims in self._structure.weights.items() if name.rpartition(".")[0] == layer and dims]
-        if not dims:
-            named = ", ".join(repr(group.name) for group in self.groups[:8])
-            raise InputError(f"no layer {layer!r} has weights; the groups are named {named}{', ...' if len(self.groups) > 8 else ''}")
-        members = list(dict.fromkeys(unit for _, units in dims[0] for unit in units))
-        if len(members) != 1:
-            reasons = [
-                entry.reason for entry in self.frozen if any(name.rpartition(".")[0] == layer and not axis for name, axis in entry.weights)
-            ]
-            named = " and ".join(
-                f"{self._structure.units.index(unit)} ({self.groups[self._structure.units.index(unit)].name})" for unit in members
-            )
-            why = f"belong to the groups {named}; name one of them by its number" if members else f"cannot change: {'; '.join(reasons)}"
-            raise InputError(f"the outputs of {layer!r} {why}")
-        return self._structure.units.index(members[0])
 
     def sizes_of(self, variant: nn.Module) -> Tensor:
         """The sizes of the groups in another network of the same structure, read off its weights.
@@ -319,8 +302,3 @@ def _check_multiple(multiple_of: int) -> None:
 def _listed(weights: Sequence[tuple[str, int]]) -> str:
     first = ", ".join(f"{name}[{axis}]" for name, axis in weights[:3])
     return f"{first} and {len(weights) - 3} more" if len(weights) > 3 else first
-
-
-def _is_constant(op: Any) -> bool:
-    dims: list[Dim] = [dim for dims in (*op.operands, *op.outputs) for dim in dims]
-    return all(is_fixed(dim) for dim in dims)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
-from flopscope.graph import Graph, Signature, TensorType
+from flopscope.graph import Op, Signature, TensorType
 from flopscope.relax.closed.fitting import Values
 from flopscope.rules import rule_for
 from flopscope.rules.registry import free
@@ -101,9 +101,9 @@ class Calls:
     scopes: tuple[str, ...]
 
     @staticmethod
-    def of(graph: Graph) -> Calls:
+    def of(ops: Sequence[Op]) -> Calls:
         """Those of a graph. What is free at any size, as views are, is left out: a slice that takes all of a tensor is another op."""
-        costly = [op for op in graph.ops if not is_free(op.signature)]
+        costly = [op for op in ops if not is_free(op.signature)]
         return Calls(tuple([op.signature for op in costly]), tuple([op.scope for op in costly]))
 
     def difference(self, other: Calls) -> str | None:

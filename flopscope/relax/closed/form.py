@@ -170,7 +170,8 @@ def closed_form(model: Callable[..., Any], *args: Any, symbols: Mapping[str, Pla
         model: a module, or any function of tensors, as `analyze` takes it.
         *args: its inputs, as `analyze` takes them. They are the sizes from which others are tried.
         symbols: what may vary, by name: a dimension of every tensor input (``{"B": 0, "R": (2, 3)}``), or of single inputs, by their
-            position or name (``{"S": {"input_ids": 1, "attention_mask": (2, 3)}}``).
+            position or name (``{"S": {"input_ids": 1, "attention_mask": (2, 3)}}``), or the channels that a layer makes, by the path of
+            the layer (``{"C": "layer1.0.conv1"}``), with everything that depends on them, as `flopscope.relax.widths` finds it.
         **kwargs: named inputs. A model with an input called ``symbols`` can be wrapped in a function.
 
     Raises:
@@ -192,33 +193,35 @@ def closed_form(model: Callable[..., Any], *args: Any, symbols: Mapping[str, Pla
         raise InputError(f"a model must be a torch.nn.Module or a function, but {type(model).__name__} was given")
     with _disable_current_modes():
         args, kwargs = tensors_from_text((args, kwargs), dtype_of(model))
+        layers = {name: place for name, place in symbols.items() if isinstance(place, str)} if isinstance(symbols, Mapping) else {}
         inputs = read_inputs(model, args, kwargs, symbols)
-        sampler = Sampler(model, inputs)
-        first = _first(sampler, inputs)
-        by_name = {name: sympy.Symbol(name, integer=True, positive=True) for name in inputs.names}
+        sampler, first = _first(model, inputs, layers)
+        by_name = {name: sympy.Symbol(name, integer=True, positive=True) for name in sampler.names}
         try:
-            found = Solver(sampler, tuple(by_name.values()), _start(sampler, inputs), range(len(by_name))).solve()
+            found = Solver(sampler, tuple(by_name.values()), _start(sampler), range(len(by_name))).solve()
         except ClosedFormError as error:
             raise ClosedFormError(f"{first.name}: {error}") from None
     uncounted = sorted({signature.target for signature in first.calls.signatures if price(signature) is None})
     lower_bound = [f"NOT COUNTED, because no rule prices them: {', '.join(uncounted)}"] if uncounted else []
     checked = ", ".join(f"{name} = {size.checked}" for name, size in found.ranges.items())
-    notes = (*lower_bound, *first.notes, f"checked against the analyzer at {found.checks} other sizes, up to {checked}")
+    widths = sampler.channels.notes() if sampler.channels else []
+    notes = (*lower_bound, *widths, *first.notes, f"checked against the analyzer at {found.checks} other sizes, up to {checked}")
     return ClosedForm(first.name, by_name, found.cost, found.ranges, notes, found.at_one)
 
 
-def _first(sampler: Sampler, inputs: Inputs) -> Sample:
+def _first(model: Any, inputs: Inputs, layers: Mapping[str, str]) -> tuple[Sampler, Sample]:
     """The model on the inputs as they are given. What it raises there is the caller's to know."""
     try:
-        return sampler.trace(inputs.base)
+        sampler = Sampler(model, inputs, layers)
+        return sampler, sampler.trace(sampler.base)
     except NeedsDataError as error:
         reason = str(error).partition(", so its cost")[0]
         raise ClosedFormError(f"there is no formula for a cost that depends on data: {reason}. Analyse the inputs that matter.") from error
 
 
-def _start(sampler: Sampler, inputs: Inputs) -> Point:
+def _start(sampler: Sampler) -> Point:
     """The sizes to start from: those given, but for sizes of 1, which are special (they broadcast)."""
-    others: Sequence[int] = [size for size in (3, 5, 7, 11, 13) if size not in inputs.base]
+    others: Sequence[int] = [size for size in (3, 5, 7, 11, 13) if size not in sampler.base]
     replaced = iter(others)
-    start = tuple(next(replaced, 17) if size == 1 else size for size in inputs.base)
-    return start if sampler.at(start) is not None else inputs.base
+    start = tuple(next(replaced, 17) if size == 1 else size for size in sampler.base)
+    return start if sampler.at(start) is not None else sampler.base

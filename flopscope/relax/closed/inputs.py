@@ -16,8 +16,8 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 from flopscope.errors import InputError, OptionError
 
 Dims = int | tuple[int, ...]
-Places = Dims | Mapping[int | str, Dims]
-"""A dimension (or several) of every tensor input, or of those inputs that are named, by position or name."""
+Places = Dims | Mapping[int | str, Dims] | str
+"""A dimension (or several) of every tensor input, or of those inputs that are named, by position or name; or a layer, for its channels."""
 
 _MOST_ELEMENTS, _MOST_ELEMENTS_WITH_DATA = 2**60, 2**26
 _TAKEN = ("floor", "ceil", "max", "min", "gcd", "log2_ceil")
@@ -87,6 +87,7 @@ def read_inputs(model: Any, args: Sequence[Any], kwargs: Mapping[str, Any], symb
                 f"{', '.join(_TAKEN)}"
             )
     leaves = _leaves(model, args, kwargs)
+    symbols = {name: places for name, places in symbols.items() if not isinstance(places, str)}  # those of layers occur in no input
     axis_of: dict[tuple[int, int], int] = {}
     base = []
     for axis, (name, places) in enumerate(symbols.items()):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,9 @@ from flopscope.analyses.totals import total
 from flopscope.cost import Cost
 from flopscope.errors import InputError, TraceError
 from flopscope.frontends.torch.trace import trace
+from flopscope.graph import Graph
 from flopscope.relax.closed.align import Calls
+from flopscope.relax.closed.channels import Channels
 from flopscope.relax.closed.fitting import Axis, Point
 from flopscope.relax.closed.inputs import Inputs
 from flopscope.rules import module_classes
@@ -35,10 +37,20 @@ class Sample:
 class Sampler:
     """Traces a model at the sizes that it is asked for, each once."""
 
-    def __init__(self, model: Any, inputs: Inputs) -> None:
-        self.inputs = inputs
+    def __init__(self, model: Any, inputs: Inputs, layers: Mapping[str, str]) -> None:
+        """Sizes are those of the symbols in the inputs, then those of the channel groups of the layers.
+
+        Raises:
+            FlopscopeError: as `trace` does on the inputs as they are given, and as `Channels` does.
+        """
+        self._inputs = inputs
         self._model = model
+        self._graphs: dict[Point, Graph] = {}
+        """Kept where the same graph is wanted at many widths."""
         self._seen: dict[Point, Sample | str] = {}
+        self.names = (*inputs.names, *layers)
+        self.channels = Channels(layers, self._graph(inputs.base)) if layers else None
+        self.base = (*inputs.base, *(self.channels.base if self.channels else ()))
 
     def at(self, point: Point) -> Sample | None:
         """The model at a point, or ``None`` where it refuses the sizes."""
@@ -56,9 +68,19 @@ class Sampler:
         Raises:
             FlopscopeError: as `trace` does.
         """
-        args, kwargs = self.inputs.at(point)
-        graph = trace(self._model, args, kwargs, execute="never", opaque=module_classes())
-        return Sample(graph.name, Calls.of(graph), total(graph), tuple(graph.notes))
+        inner = len(self._inputs.names)
+        graph = self._graph(point[:inner])
+        ops, cost = (graph.ops, total(graph)) if self.channels is None else self.channels.resized(graph, point[inner:])
+        return Sample(graph.name, Calls.of(ops), cost, tuple(graph.notes))
+
+    def _graph(self, sizes: Point) -> Graph:
+        found = self._graphs.get(sizes)
+        if found is None:
+            args, kwargs = self._inputs.at(sizes)
+            found = trace(self._model, args, kwargs, execute="never", opaque=module_classes())
+            if self._inputs.names != self.names:
+                self._graphs[sizes] = found
+        return found
 
     def refusal(self) -> str:
         """What the model raised at the first point that it refused."""

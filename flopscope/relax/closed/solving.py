@@ -182,10 +182,11 @@ class Solver:
             columns = columns_of([sample.calls for sample in samples])
         except Misaligned as difference:
             raise NoFit(str(difference)) from difference
-        sequences = dict.fromkeys(values for column in columns for values in sequences_in(column))
+        params = tuple(sample.cost.params for sample in samples)
+        sequences = dict.fromkeys((params, *(values for column in columns for values in sequences_in(column))))
         fitter = Fitter([line.axis for line in lines], points, sequences, self._refused)
         fitter.decide(sequences)
-        return replace(price_columns(columns, fitter), params=samples[0].cost.params)
+        return replace(price_columns(columns, fitter), params=fitter.fit(params))
 
     def _from_totals(self, lines: Sequence[Line], points: Sequence[Point]) -> Cost:
         costs = [self._seen(point).cost for point in points]

@@ -1,0 +1,68 @@
+"""Symbols that stand for the size of a channel group: the ops of a trace as they are at other widths."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import prod
+
+from flopscope.analyses.totals import cost_of
+from flopscope.cost import ZERO, Cost
+from flopscope.errors import InputError
+from flopscope.graph import Graph, Op, Signature
+from flopscope.relax.channels.dims import value_of
+from flopscope.relax.channels.groups import Structure, structure_of
+from flopscope.relax.channels.relaxed import RelaxedOp
+
+
+class Channels:
+    """The channel groups that symbols stand for, each named by a layer whose outputs belong to it.
+
+    Raises:
+        InputError: a layer does not exist, its outputs cannot change or belong to several groups, or two symbols stand for one group.
+    """
+
+    def __init__(self, layers: Mapping[str, str], graph: Graph) -> None:
+        """Find the groups of the layers, by the name of the symbol."""
+        structure = structure_of(graph)
+        self.names = tuple(layers)
+        self._positions = [structure.position_of(layer) for layer in layers.values()]
+        self._groups = [structure.groups[position] for position in self._positions]
+        if len(set(self._positions)) < len(self._positions):
+            raise InputError(f"two of the symbols {', '.join(self.names)} stand for one channel group")
+        self.base = tuple(group.size for group in self._groups)
+        self._signatures: dict[tuple[RelaxedOp, tuple[int, ...]], Signature] = {}
+
+    def notes(self) -> list[str]:
+        """What the symbols stand for."""
+        widths = "at other widths the cost is that of flopscope.relax.widths"
+        return [
+            f"{name} is the number of channels that {group.name} makes, which {len(group.layers)} layers share; {widths}"
+            for name, group in zip(self.names, self._groups, strict=True)
+        ]
+
+    def resized(self, graph: Graph, sizes: Sequence[int]) -> tuple[list[Op], Cost]:
+        """The ops of a graph with other sizes for the groups, and what they cost with the parameters.
+
+        Raises:
+            InputError: a size is no multiple of what its group must be divisible by.
+        """
+        structure = structure_of(graph)
+        if [structure.groups[position].weights for position in self._positions] != [group.weights for group in self._groups]:
+            raise InputError("the channel groups are others at other sizes of the inputs")
+        units = self._units(structure, sizes)
+        ops = []
+        for op, relaxed in zip(graph.ops, structure.ops, strict=True):
+            signature = op.signature if relaxed.is_constant else self._signatures.setdefault((relaxed, tuple(sizes)), relaxed.at(units))
+            ops.append(Op(op.index, signature, op.inputs, op.outputs, op.scope))
+        params = sum(prod(value_of(dim, units) for dim in dims) for dims in structure.weights.values())
+        return ops, sum((cost_of(op.signature) for op in ops), ZERO) + Cost(params=params)
+
+    def _units(self, structure: Structure, sizes: Sequence[int]) -> dict[int, int]:
+        wanted = dict(zip(self._positions, sizes, strict=True))
+        units = {}
+        for position, (unit, group) in enumerate(zip(structure.units, structure.groups, strict=True)):
+            size = wanted.get(position, group.size)
+            if size % group.granularity:
+                raise InputError(f"the size of the channel group {group.name} must be a multiple of {group.granularity}, but is {size}")
+            units[unit] = size // group.granularity
+        return units
