@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # uv installs in seconds what takes pip minutes; it is itself installed into the environment.
 INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python
 
-.PHONY: demo test check conformance bench clean
+.PHONY: demo test check conformance bench bench-relax clean
 
 $(BIN)/uv:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "flopscope needs Python 3.11 or newer; set PYTHON=..."; exit 2; }
@@ -44,6 +44,9 @@ conformance: $(VENV)/.tested  ## Compare with every published number in FLOPSCOP
 
 bench: $(VENV)/.benched  ## Measure against the other counters.
 	$(BIN)/python -m benchmarks.analyzer
+
+bench-relax: $(VENV)/.benched  ## Measure relaxed costs. FLOPSCOPE_DATA may name a folder with published tables.
+	$(BIN)/python -m benchmarks.relax
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

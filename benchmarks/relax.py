@@ -14,6 +14,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import numpy
 import torch
 from tabulate import tabulate
 from torch import Tensor, nn
@@ -87,11 +88,12 @@ def throughput(repeats: int) -> list[list[Any]]:
     model = cost_model(space.supernet(), space.inputs())
     indices = torch.randint(8, (1_000_000, 28))
     probabilities = torch.randn(200_000, 28, 8, dtype=torch.float64).softmax(-1)
+    single = probabilities.float()
     network = space.network((4,) * 28)
     cases: dict[str, tuple[Callable[[], Any], int]] = {
         "indices [N, 28]": (lambda: model("macs", indices), len(indices)),
         "probabilities [N, 28, 8], float64": (lambda: model("macs", probabilities), len(probabilities)),
-        "probabilities [N, 28, 8], float32": (lambda: model("macs", probabilities.float()), len(probabilities)),
+        "probabilities [N, 28, 8], float32": (lambda: model("macs", single), len(probabilities)),
         "flopscope.analyze of one network, warm": (lambda: flopscope.analyze(network, space.inputs()).total, 1),
     }
     return [[name, f"{count / seconds(run, repeats):,.0f}"] for name, (run, count) in cases.items()]
@@ -148,6 +150,21 @@ def width_calls(repeats: int) -> list[list[Any]]:
     return rows
 
 
+def formulas() -> list[list[Any]]:
+    """The time to find and check closed forms, and the sizes a second that they give."""
+    rows = []
+    for spec, symbols in (("torchvision:resnet50", {"B": 0, "R": (2, 3)}), ("hf:gpt2", {"B": 0, "S": 1}), ("hf:llama", {"B": 0, "S": 1})):
+        loaded = flopscope.load(spec)
+        start = time.perf_counter()
+        form = flopscope.closed_form(loaded.model.eval(), *loaded.args, symbols=symbols, **loaded.kwargs)
+        found = time.perf_counter() - start
+        batches, sizes = numpy.arange(1, 1001)[:, None], numpy.arange(64, 1024)[None, :]
+        function = form.lambdify("macs")
+        rate = batches.size * sizes.size / seconds(lambda f=function, b=batches, s=sizes: f(b, s), 3)
+        rows.append([spec, ", ".join(symbols), f"{found:.1f}", f"{rate:,.0f}"])
+    return rows
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Measure, print the tables and the targets, and write the JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -169,6 +186,8 @@ def main(arguments: list[str] | None = None) -> None:
     wide = width_calls(options.repeats)
     headers = ["widths of", "groups", "one cost, ms", "cost and gradient, ms", "variants a second, batch of 1000", "cold trace, ms"]
     print(tabulate(wide, headers, disable_numparse=True), end="\n\n")
+    closed = formulas()
+    print(tabulate(closed, ["closed form of", "in", "found and checked, s", "sizes a second"], disable_numparse=True), end="\n\n")
     share = share_of_a_step(options.batch, options.repeats)
     print(f"a first-order DARTS step on {options.batch} images: {share['step_seconds']:.2f} s; model('macs') and backward: "
           f"{share['cost_seconds'] * 1e3:.2f} ms, a share of {share['share']:.5%}\n")  # fmt: skip
@@ -179,7 +198,15 @@ def main(arguments: list[str] | None = None) -> None:
     }
     print(tabulate([[name, "PASS" if met else "MISSED"] for name, met in targets.items()], ["target", "verdict"]))
     options.json.parent.mkdir(parents=True, exist_ok=True)
-    content = {"threads": options.threads, "exact": exact, "rates": rates, "widths": wide, "share": share, "targets": targets}
+    content = {
+        "threads": options.threads,
+        "exact": exact,
+        "rates": rates,
+        "widths": wide,
+        "closed": closed,
+        "share": share,
+        "targets": targets,
+    }
     options.json.write_text(json.dumps(content, indent=2) + "\n")
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sympy
 import torchvision
 
 import flopscope
@@ -41,7 +42,7 @@ def test_every_option_in_the_usage_exists() -> None:
 def test_the_examples_of_relaxed_costs_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     section = README[README.index("## Cost as a differentiable function") : README.index("## How it compares")]
-    search, questions, widths = re.findall(r"```python\n(.*?)```", section, re.DOTALL)[:3]
+    search, questions, widths, closed = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
     names: dict[str, Any] = {"torchvision": torchvision}
     setup, loop, step = search.partition("for _ in range(5):")
     exec(setup, names)
@@ -51,3 +52,14 @@ def test_the_examples_of_relaxed_costs_run(tmp_path: Path, monkeypatch: pytest.M
     exec(questions, names)
     exec(widths, names)
     assert names["sizes"].grad.gt(0).all()
+    exec(closed, names)
+
+
+@pytest.mark.parametrize(("model", "row"), [("hf:gpt2", "GPT-2"), ("hf:llama", "Llama 7B")])
+def test_the_formulas_of_transformers(model: str, row: str) -> None:
+    pytest.importorskip("transformers")
+    formula = re.search(rf"^\| {row}[^|]*\| `([^`]+)` \|", README, re.MULTILINE)
+    assert formula is not None
+    loaded = flopscope.load(model)
+    form = flopscope.closed_form(loaded.model.eval(), *loaded.args, symbols={"B": 0, "S": 1}, **loaded.kwargs)
+    assert sympy.expand(sympy.sympify(formula[1], locals=dict(form.symbols)) - form("macs")) == 0

@@ -68,11 +68,13 @@ def check_simplex(probabilities: Tensor, name: Any) -> None:
     Raises:
         SupernetError: names the first row that does not.
     """
-    sums = probabilities.detach().sum(-1)
-    lowest = probabilities.detach().amin(-1)
-    good = ((sums - 1).abs() <= TOLERANCE) & (lowest >= -TOLERANCE)  # false for NaN too
-    if bool(good.all()):
+    given = probabilities.detach()
+    sums = given @ given.new_ones(given.shape[-1])  # several times faster than a sum over a short last dimension
+    good = (sums - 1).abs() <= TOLERANCE  # false for NaN too
+    if not given.numel() or (bool(good.all()) and bool(given.min() >= -TOLERANCE)):
         return
+    lowest = given.amin(-1)
+    good &= lowest >= -TOLERANCE
     first = tuple(int(index) for index in (~good).nonzero()[0])
     what = f"sum to {float(sums[first]):.6g}" if float(lowest[first]) >= -TOLERANCE else f"go down to {float(lowest[first]):.6g}"
     raise SupernetError(f"the probabilities of {name(first)} must be at least 0 and sum to 1, but {what}")
