@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from flopscope.cli.output import emit, patience
 from flopscope.cli.settings import parse_settings
 from flopscope.cli.sweep import sweep
 from flopscope.errors import FlopscopeError, OptionError, UncountedError
@@ -87,10 +88,10 @@ def analyze(
     depth: int | None,
 ) -> None:
     """Tell what the model of a SPEC costs."""
-    with _patience(f"analysing {spec}"):
+    with patience(f"analysing {spec}"):
         report = _analyze(spec, settings, inputs, strict)
         text = _report_text(report, by, style, depth, exact)
-    _emit(text, output)
+    emit(text, output)
 
 
 @main.command()
@@ -108,7 +109,7 @@ def compare(
     reports = {spec: _analyze(spec, settings, inputs, strict) for spec in progress(specs, "analysing")}
     comparison = Comparison(reports)
     text = json.dumps(comparison.to_dicts(), indent=2) + "\n" if style == "json" else comparison.to_table(style, exact=exact)  # type: ignore[arg-type]
-    _emit(text, output)
+    emit(text, output)
 
 
 main.add_command(sweep)
@@ -122,7 +123,7 @@ def list_models(source: str, pattern: str) -> None:
     import fnmatch
     import importlib
 
-    with _patience(f"asking {source}"):
+    with patience(f"asking {source}"):
         names = importlib.import_module(f"flopscope.frontends.sources.{source}").names()
     wanted = pattern if any(sign in pattern for sign in "*?[") else f"*{pattern}*"
     found = fnmatch.filter(names, wanted)
@@ -147,25 +148,3 @@ def _report_text(report: Any, by: Any, style: str, depth: int | None, exact: boo
     if style == "table":
         return str(report.to_text(by, depth=depth, exact=exact))
     return str(report.to_table(by, style, depth=depth, exact=exact))
-
-
-def _emit(text: str, output: Path | None) -> None:
-    if output is None:
-        click.echo(text, nl=False)
-        return
-    try:
-        output.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise OptionError(f"cannot write {output}: {error.strerror or error}") from error
-    click.echo(f"wrote {output}", err=True)
-
-
-def _patience(what: str) -> Any:
-    """A spinner on a terminal for what may take more than a second."""
-    import contextlib
-
-    if not sys.stderr.isatty():
-        return contextlib.nullcontext()
-    from rich.console import Console
-
-    return Console(stderr=True).status(what)

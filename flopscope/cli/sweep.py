@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from flopscope.cli.output import emit, patience
 from flopscope.cli.settings import parse_settings
 from flopscope.cost import METRICS
 from flopscope.errors import InputError, OptionError
@@ -55,8 +56,6 @@ def sweep(
 
     SIZES are numbers and ranges with commas between them: 128..4096 doubles from 128 up to 4096, 128..224+32 takes every 32nd.
     """
-    from flopscope.cli.main import _emit, _patience
-
     asked = {"B": ("batch", batch), "S": ("seq", seq), "R": ("resolution", resolution)}
     grid = {symbol: parse_sizes(text, f"--{option}") for symbol, (option, text) in asked.items() if text is not None}
     if not grid:
@@ -70,14 +69,14 @@ def sweep(
         from flopscope.report.plot import check_plot
 
         check_plot(plot)
-    with _patience(f"finding the formula of {spec}"):
+    with patience(f"finding the formula of {spec}"):
         found = _sweep(spec, parse_settings(settings), inputs, grid, metric)
         text = _text(found, style, exact)
         if plot is not None:
             from flopscope.report.plot import draw
 
             draw(found, plot)
-    _emit(text, output)
+    emit(text, output)
     if plot is not None:
         click.echo(f"wrote {plot}", err=True)
 

@@ -307,6 +307,16 @@ def test_contributions_add_up() -> None:
     assert (identity.choice, identity.candidate, identity.cost, identity.expected) == ("1", 1, 0, 0.0)
 
 
+def test_its_text_tells_the_range_of_the_space() -> None:
+    model = cost_model(nn.Sequential(Choice([conv(3), conv(5)]), Choice([conv(1), nn.Identity()])), X)
+    lines = str(model).splitlines()
+    assert lines[0] == "Sequential: 2 decisions, 4 architectures"
+    macs = [POSITIONS * 16 * count for count in (9, (9 + 25) / 2 + 0.5, 9 + 1, 25 + 1)]
+    assert lines[3].split() == ["macs", *(f"{count:,.0f}" for count in macs)]
+    assert "not counted, because only the search runs them" in lines[-1]
+    assert str(pickle.loads(pickle.dumps(model))).splitlines()[3].split() == ["macs", f"{macs[0]:,}", f"{macs[3]:,}"]
+
+
 def test_it_is_saved_and_loaded(tmp_path: Path) -> None:
     net = supernet()
     model = cost_model(net, X)

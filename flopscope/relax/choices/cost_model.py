@@ -17,6 +17,7 @@ from flopscope.relax.choices.decisions import Decision, check_simplex, probabili
 from flopscope.relax.choices.elimination import extreme, moments
 from flopscope.relax.choices.parts import Contribution, Part, Vertex, read_parts, write_parts
 from flopscope.relax.choices.tables import Literals
+from flopscope.relax.choices.text import described
 from flopscope.relax.numbers import numbers_from
 
 
@@ -200,6 +201,9 @@ class CostModel:
     def __getstate__(self) -> dict[str, Any]:
         """Copies and pickles hold no supernet."""
         return {**self.__dict__, "_choices": []}
+
+    def __str__(self) -> str:
+        return described(self)
 
     def __repr__(self) -> str:
         return f"<CostModel of {self.name}: {len(self.decisions)} decisions, {len(self._parts)} parts>"
