@@ -1,6 +1,7 @@
-"""Measure the relaxed cost: exactness, throughput, and its share of a search step. `python -m benchmarks.relax --help`.
+"""Measure the relaxed cost: exactness, throughput, and its share of a search step.
 
-Counts are compared as integers. Times are taken in one process, in turns, and shown as rates and ratios.
+Counts are compared as integers. Times are taken in one process and shown as rates and ratios. FLOPSCOPE_DATA names the folder of the
+published tables.
 """
 
 from __future__ import annotations
@@ -167,12 +168,12 @@ def formulas() -> list[list[Any]]:
 
 def main(arguments: list[str] | None = None) -> None:
     """Measure, print the tables and the targets, and write the JSON."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser("python -m benchmarks.relax", description=__doc__)
     parser.add_argument("--threads", type=int, default=2, help="threads of torch (default 2)")
     parser.add_argument("--batch", type=int, default=16, help="images in a batch of the DARTS step (default 16; DARTS itself takes 64)")
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--vertices", type=int, default=50, help="random DARTS networks to build and analyze")
-    parser.add_argument("--json", type=Path, default=RESULTS)
+    parser.add_argument("--repeats", type=int, default=3, help="runs of which the median is taken (default 3)")
+    parser.add_argument("--vertices", type=int, default=50, help="random DARTS networks to build and analyze (default 50)")
+    parser.add_argument("--json", type=Path, default=RESULTS, help=f"where the results go (default {RESULTS})")
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)

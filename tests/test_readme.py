@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import sympy
+import torch
 import torchvision
 
 import flopscope
@@ -42,17 +43,23 @@ def test_every_option_in_the_usage_exists() -> None:
 def test_the_examples_of_relaxed_costs_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     section = README[README.index("## Cost as a differentiable function") : README.index("## How it compares")]
-    search, questions, widths, closed = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+    search, own_choice, questions, widths, closed = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
     names: dict[str, Any] = {"torchvision": torchvision}
     setup, loop, step = search.partition("for _ in range(5):")
     exec(setup, names)
     before = names["model"]("macs").item()
     exec(loop + step, names)
     assert names["model"]("macs").item() < before
+    exec(own_choice, names)
+    sampled = names["SampledPath"]([torch.nn.Conv2d(4, 4, 1), torch.nn.Identity()])
+    assert int(flopscope.relax.cost_model(sampled, "1x4x8x8")("macs", [0])) == 8 * 8 * 4 * 4
     exec(questions, names)
     exec(widths, names)
     assert names["sizes"].grad.gt(0).all()
-    exec(closed, names)
+    general, _, gpt2 = closed.partition("gpt2 =")
+    exec(general, names)
+    pytest.importorskip("transformers")
+    exec("gpt2 =" + gpt2, names)
 
 
 @pytest.mark.parametrize(("model", "row"), [("hf:gpt2", "GPT-2"), ("hf:llama", "Llama 7B")])

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 MOST_POINTS = 10_000
 _MOST_COLUMNS = 12
 _PART = re.compile(r"(\d+)(?:\.\.(\d+)(?:\+(\d+))?)?")
-_HEADERS = {"macs": "MACs", "flops": "FLOPs", "params": "params", "access": "access", "access_bytes": "access"}
+_HEADERS = {"macs": "MACs", "flops": "FLOPs", "params": "params", "access": "access", "access_bytes": "access bytes"}
 FORMATS = ("table", "markdown", "latex", "csv", "json")
 
 

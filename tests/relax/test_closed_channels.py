@@ -47,7 +47,7 @@ def test_the_form_is_the_cost_of_the_network_that_is_built_so(name: str, layer: 
 def test_channels_that_cannot_be_symbols() -> None:
     model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 4, 1))
     for symbols, message in (
-        ({"C": "7"}, "no layer '7' has weights; the groups are named '0'"),
+        ({"C": "7"}, "no layer '7' has weights; there are '0'"),
         ({"C": "1"}, "the outputs of '1' cannot change: the model returns it"),
         ({"C": "0", "D": "0"}, "two of the symbols C, D stand for one channel group"),
     ):

@@ -422,7 +422,7 @@ def test_probabilities_that_go_bad_later_are_refused() -> None:
         ("x", "architectures must be a tensor of numbers"),
         ([1j, 0, 0], r"must be integers of the shape \[3\]"),
         (torch.ones(2, 3), r"must have the shape \[3, 3\] or \[N, 3, 3\], but are float32\[2, 3\]"),
-        (torch.ones(3, 3) / 3, "decision 1 has 2 candidates, so its probabilities must end in 1 zeros"),
+        (torch.ones(3, 3) / 3, "decision 1 has 2 candidates, so its probabilities must be zero from number 2 on"),
         (torch.eye(3)[None, [0, 1, 1]] * 0.9, "decision 0 of an architecture must be at least 0 and sum to 1"),
     ],
 )
@@ -472,6 +472,29 @@ def test_what_cannot_be_told_apart_is_refused() -> None:
 def _take_the_first(module: nn.Module) -> None:
     if isinstance(module, Choice):
         module.forward = lambda x: module.candidates[0](x)  # type: ignore[method-assign]
+
+
+def test_a_choice_that_is_never_called_is_told() -> None:
+    class Half(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.used, self.idle = Choice([conv(3), conv(5)]), Choice([conv(3), conv(5)])
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.used(x)
+
+    model = cost_model(Half(), X)
+    assert model.notes[0] == "never called, so that only their parameters cost something: idle"
+    assert int(model("params", [0, 1])) == 16 * (9 + 25)
+
+
+def test_wrong_kinds_of_things_are_refused() -> None:
+    with pytest.raises(SupernetError, match="the candidates of a choice must be modules, but one is 3"):
+        Choice([3])  # type: ignore[list-item]
+    with pytest.raises(SupernetError, match=r"needs alpha of the shape \[1\], but it has \[0.0\]"):
+        Choice([conv()], [0.0])  # type: ignore[arg-type]
+    with pytest.raises(SupernetError, match=r"takes its probabilities from a torch.nn.Module, but a str was given"):
+        cost_model(supernet(), X).attach("x")  # type: ignore[arg-type]
 
 
 def test_uncounted_ops_make_a_lower_bound() -> None:

@@ -343,7 +343,7 @@ def test_bad_sizes_are_refused() -> None:
         w.cost("macs", [8.0, float("nan")])
     with pytest.raises(OptionError, match="there is no metric 'mac'; there are macs, flops"):
         w.cost("mac")
-    with pytest.raises(InputError, match="no layer 'nothing' has weights; the groups are named '0', '1'"):
+    with pytest.raises(InputError, match="no layer 'nothing' has weights; there are '0', '1'"):
         w.pruned({"nothing": 0.5})
     with pytest.raises(InputError, match="can keep a share above 0 and up to 1"):
         w.pruned({"0": 1.5})
@@ -444,3 +444,19 @@ def test_counts_that_do_not_fit_are_refused() -> None:
             call()
     with pytest.raises(InputError, match="can keep a share"):
         w.pruned({"inner": "half"})  # type: ignore[dict-item]
+
+
+def test_wrong_kinds_of_things_are_refused() -> None:
+    w = widths(Residual(), "1x3x4x4")
+    with pytest.raises(InputError, match="what to keep is given by layer"):
+        w.pruned("inner")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="0 and 'outer' are one group, so only one of them can be given"):
+        w.pruned({"outer": 0.5, 0: 0.7})
+    with pytest.raises(OptionError, match="a multiplier must be a positive number, but is 'x'"):
+        w.scaled("x")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"sizes are those of a torch.nn.Module, but a str was given"):
+        w.sizes_of("x")  # type: ignore[arg-type]
+    other = Residual()
+    other.head = nn.Linear(8, 7)
+    with pytest.raises(InputError, match=r"dimension 0 of 'head.weight' is 7, where it is frozen at 5"):
+        w.sizes_of(other)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -66,8 +67,11 @@ class Structure:
         if layer in self.made:
             dims = [self.made[layer]]
         if not dims:
-            named = ", ".join(repr(group.name) for group in self.groups[:8])
-            raise InputError(f"no layer {layer!r} has weights; the groups are named {named}{', ...' if len(self.groups) > 8 else ''}")
+            layers = dict.fromkeys((*(group.name for group in self.groups), *map(_layer, self.weights)))
+            near = difflib.get_close_matches(layer, layers, n=3) or list(layers)[:8]
+            raise InputError(
+                f"no layer {layer!r} has weights; there are {', '.join(map(repr, near))}{', ...' if len(layers) > len(near) else ''}"
+            )
         members = [self.units.index(unit) for unit in dict.fromkeys(unit for _, units in dims[0] for unit in units)]
         if len(members) == 1:
             return members[0]

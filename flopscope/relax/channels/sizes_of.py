@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from flopscope.errors import InputError
-from flopscope.relax.channels.dims import Dim, value_of
+from flopscope.relax.channels.dims import Dim, is_fixed, value_of
 
 Equation = tuple[str, int, Dim, int]
 """The name of a weight, one of its dimensions, what this is made of, and its size."""
@@ -36,7 +36,8 @@ def solve_sizes(weights: Mapping[str, Sequence[Dim]], units: Sequence[int], shap
         open_ = remaining
     for name, position, dim, size in equations:
         if all(unit in found for _, members in dim for unit in members) and value_of(dim, found) != size:
-            raise InputError(f"dimension {position} of {name!r} is {size}, where the other weights ask for {value_of(dim, found)}")
+            why = "it is frozen at" if is_fixed(dim) else "the other weights ask for"
+            raise InputError(f"dimension {position} of {name!r} is {size}, where {why} {value_of(dim, found)}")
     if len(found) < len(units):
         name, position, _, size = open_[0]
         raise InputError(

@@ -183,7 +183,9 @@ class Widths:
     # -- choosing sizes -------------------------------------------------------------------------------------
 
     def scaled(self, multiplier: float, multiple_of: int = 1) -> Tensor:
-        """The sizes of the whole network made wider or narrower.
+        """The sizes of the whole network made wider or narrower, each group by itself.
+
+        A family of networks may have other rules, such as a last layer that stays as it is: `sizes_of` reads those off a network.
 
         Args:
             multiplier: what every size is multiplied by.
@@ -196,8 +198,8 @@ class Widths:
         Raises:
             OptionError: the multiplier or the multiple is not positive.
         """
-        if not 0 < multiplier < _LARGEST:
-            raise OptionError(f"a multiplier must be a positive number, but is {multiplier}")
+        if not isinstance(multiplier, (int, float)) or not 0 < multiplier < _LARGEST:
+            raise OptionError(f"a multiplier must be a positive number, but is {multiplier!r}")
         _check_multiple(multiple_of)
         rounded = [round_to_multiple(group.size * multiplier, lcm(group.granularity, multiple_of)) for group in self.groups]
         return torch.tensor(rounded, dtype=torch.int64)
@@ -218,11 +220,16 @@ class Widths:
                 0 and 1.
         """
         _check_multiple(multiple_of)
-        sizes = self.sizes
+        if not isinstance(keep, Mapping):
+            raise InputError(f"what to keep is given by layer, as in {{'layer1.0.conv1': 0.7}}, but {keep!r} was given")
+        sizes, named = self.sizes, dict[int, str | int]()
         for layer, share in keep.items():
             position = layer if isinstance(layer, int) else self._structure.position_of(layer)
             if not 0 <= position < len(self.groups):
                 raise InputError(f"there are the groups 0 to {len(self.groups) - 1}, but {layer} was asked for")
+            if position in named:
+                raise InputError(f"{layer!r} and {named[position]!r} are one group, so only one of them can be given")
+            named[position] = layer
             group = self.groups[position]
             if isinstance(share, int) and not isinstance(share, bool):
                 sizes[position] = share
@@ -243,6 +250,8 @@ class Widths:
         Raises:
             InputError: the other network has other weights or runs other ops.
         """
+        if not isinstance(variant, nn.Module):
+            raise InputError(f"sizes are those of a torch.nn.Module, but a {type(variant).__name__} was given")
         graph = self._graph_of(variant)
         kinds = [op.kind for op in graph.ops]
         if kinds != self._kinds:

@@ -81,8 +81,7 @@ class AdditiveCost:
     def _check_rows(self, given: Tensor) -> None:
         for decision, size in enumerate(self.sizes):
             if size < given.shape[-1] and bool(given[..., decision, size:].any()):
-                zeros = given.shape[-1] - size
-                raise InputError(f"decision {decision} has {size} candidates, so its probabilities must end in {zeros} zeros")
+                raise InputError(f"decision {decision} has {size} candidates, so its probabilities must be zero from number {size} on")
         try:
             check_simplex(given, lambda row: f"decision {row[-1]} of an architecture")
         except SupernetError as error:

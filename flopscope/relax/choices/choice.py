@@ -19,7 +19,7 @@ class Choice(nn.Module):
     Args:
         candidates: the modules to choose from. They take the same inputs and return tensors of the same shape.
         alpha: the architecture parameters, of shape ``[len(candidates)]``, such as a parameter that several choices share; by default
-            zeros of its own.
+            a parameter of its own, of zeros. An optimizer finds a plain tensor only where it is told of it.
 
     Raises:
         SupernetError: there are no candidates, or ``alpha`` has another shape.
@@ -30,14 +30,18 @@ class Choice(nn.Module):
         tensor([0.5000, 0.5000], grad_fn=<SoftmaxBackward0>)
     """
 
-    def __init__(self, candidates: Iterable[nn.Module], alpha: nn.Parameter | None = None) -> None:
+    def __init__(self, candidates: Iterable[nn.Module], alpha: Tensor | None = None) -> None:
         super().__init__()
-        self.candidates = nn.ModuleList(candidates)
-        count = len(self.candidates)
+        members = list(candidates)
+        if odd := next((member for member in members if not isinstance(member, nn.Module)), None):
+            raise SupernetError(f"the candidates of a choice must be modules, but one is {odd!r}")
+        self.candidates = nn.ModuleList(members)
+        count = len(members)
         if count == 0:
             raise SupernetError("a choice needs at least one candidate, but got none")
-        if alpha is not None and tuple(alpha.shape) != (count,):
-            raise SupernetError(f"a choice among {count} candidates needs alpha of the shape [{count}], but it has {list(alpha.shape)}")
+        if alpha is not None and (not isinstance(alpha, Tensor) or tuple(alpha.shape) != (count,)):
+            found = list(alpha.shape) if isinstance(alpha, Tensor) else repr(alpha)
+            raise SupernetError(f"a choice among {count} candidates needs alpha of the shape [{count}], but it has {found}")
         self.alpha = nn.Parameter(torch.zeros(count)) if alpha is None else alpha
 
     def probabilities(self) -> Tensor:

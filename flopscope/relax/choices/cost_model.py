@@ -88,6 +88,8 @@ class CostModel:
         Raises:
             SupernetError: the supernet lacks a choice, or one has another number of candidates.
         """
+        if not isinstance(supernet, nn.Module):
+            raise SupernetError(f"a cost model takes its probabilities from a torch.nn.Module, but a {type(supernet).__name__} was given")
         modules = dict(supernet.named_modules())
         found = []
         for decision in self.decisions:

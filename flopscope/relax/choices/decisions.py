@@ -107,6 +107,10 @@ class _Recording(TorchDispatchMode):
         self.log: list[tuple[Any, ...]] = []
         self._made: dict[int, tuple[int, Tensor]] = {}
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # the wrapper would import the compiler, which takes seconds, and nothing is compiled in here
+
     def name_of(self, value: Any) -> Any:
         """A tensor that an op made by its number, another one by the memory that it shows, and anything else as it is written."""
         if not isinstance(value, Tensor):

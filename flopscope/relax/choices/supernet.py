@@ -70,7 +70,9 @@ def cost_model(supernet: nn.Module, *args: Any, **kwargs: Any) -> CostModel:
     paths = [choice.path for choice in choices]
     parts = [part for alternatives, cost in counted.items() if (part := _part(alternatives, cost, paths, decision_of)) is not None]
     partial = any(cost.partial for cost in counted.values())
-    return CostModel(type(supernet).__name__, decisions, parts, _notes(graph, mixing, partial), partial=partial).attach(supernet)
+    called = {choice for chain in watcher.chains for choice, _ in chain}
+    idle = [choice.path for index, choice in enumerate(choices) if index not in called]
+    return CostModel(type(supernet).__name__, decisions, parts, _notes(graph, mixing, partial, idle), partial=partial).attach(supernet)
 
 
 def _counted(
@@ -194,8 +196,10 @@ def _literals(chain: Chain, decision_of: Sequence[int]) -> Literals | None:
     return frozenset(taken.items())
 
 
-def _notes(graph: Graph, mixing: set[int], partial: bool) -> list[str]:
+def _notes(graph: Graph, mixing: set[int], partial: bool, idle: Sequence[str]) -> list[str]:
     notes = list(graph.notes)
+    if idle:
+        notes.append(f"never called, so that only their parameters cost something: {', '.join(idle)}")
     if partial:
         notes.append("ops without a rule are not counted: all costs are lower bounds")
     kinds = Counter(graph.ops[index].kind for index in mixing)

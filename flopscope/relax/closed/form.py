@@ -97,7 +97,11 @@ class ClosedForm:
             fits = numpy.asarray(found.holds(sizes[name]))
             if not fits.all():
                 wrong = numpy.asarray(sizes[name])[~fits].flat[0]
-                raise OptionError(f"{name} = {wrong} is outside the sizes for which this form holds: {', '.join(found.conditions(name))}")
+                conditions = ", ".join(found.conditions(name))
+                raise OptionError(
+                    f"{name} = {wrong} is outside the sizes for which this form holds: {conditions}. At others the model refuses its inputs "
+                    "or costs something else"
+                )
 
     def _cost_at(self, sizes: Mapping[str, int]) -> Cost:
         """The cost that holds where just these symbols are 1."""
