@@ -99,8 +99,8 @@ class ClosedForm:
                 wrong = numpy.asarray(sizes[name])[~fits].flat[0]
                 conditions = ", ".join(found.conditions(name))
                 raise OptionError(
-                    f"{name} = {wrong} is outside the sizes for which this form holds: {conditions}. At others the model refuses its inputs "
-                    "or costs something else"
+                    f"{name} = {wrong} is outside the sizes for which this form holds: {conditions}. At others the model refuses "
+                    "its inputs, or costs something else"
                 )
 
     def _cost_at(self, sizes: Mapping[str, int]) -> Cost:
