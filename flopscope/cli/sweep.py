@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 MOST_POINTS = 10_000
 _MOST_COLUMNS = 12
+_LONGEST_PART = 60
 _PART = re.compile(r"(\d+)(?:\.\.(\d+)(?:\+(\d+))?)?")
 _HEADERS = {"macs": "MACs", "flops": "FLOPs", "params": "params", "access": "access", "access_bytes": "access bytes"}
 FORMATS = ("table", "markdown", "latex", "csv", "json")
@@ -98,7 +99,7 @@ def parse_sizes(text: str, option: str) -> list[int]:
         raise wrong("it names no size")
     for part in (part.strip() for part in text.split(",")):
         match = _PART.fullmatch(part)
-        if match is None:
+        if match is None or len(part) > _LONGEST_PART:
             raise wrong(f"{part!r} is no positive number and no range")
         first, last, step = (None if group is None else int(group) for group in match.groups())
         assert first is not None

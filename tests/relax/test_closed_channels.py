@@ -53,3 +53,21 @@ def test_channels_that_cannot_be_symbols() -> None:
     ):
         with pytest.raises(InputError, match=message):
             flopscope.closed_form(model, "1x3x5x5", symbols=symbols)
+
+
+def test_a_size_at_which_a_copy_may_be_a_view_is_left_out() -> None:
+    class Shuffle(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = nn.Conv2d(3, 8, 1), nn.Conv2d(8, 4, 1)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = self.a(x)
+            n, c, h, w = x.shape
+            return self.b(x.view(n, 2, c // 2, h, w).transpose(1, 2).reshape(n, c, h, w))
+
+    form = flopscope.closed_form(Shuffle(), "2x3x5x5", symbols={"B": 0, "C": "a"})
+    assert "C >= 4" in form.conditions
+    variant = Shuffle()
+    variant.a, variant.b = nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 1)
+    assert form.evaluate("access", B=3, C=4) == flopscope.analyze(variant, "3x3x5x5").total.access

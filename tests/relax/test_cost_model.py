@@ -118,12 +118,73 @@ def two_draws(choice: Any, x: Tensor) -> Tensor:
     return (choice.candidates[first](x) + choice.candidates[second](x)) * choice.probabilities()[first]
 
 
+def one_of_a_stack(choice: Any, x: Tensor) -> Tensor:
+    return torch.stack([candidate(x) for candidate in choice.candidates])[int(choice.probabilities().argmax())]
+
+
+def stack_taken_apart(choice: Any, x: Tensor) -> Tensor:
+    return sum(weight * y for weight, y in zip(choice.probabilities(), torch.stack([c(x) for c in choice.candidates]), strict=True))
+
+
+def buffer_of_outputs(choice: Any, x: Tensor) -> Tensor:
+    out = torch.empty(len(choice.candidates), *x.shape)
+    for index, candidate in enumerate(choice.candidates):
+        out[index] = candidate(x)
+    return choice.probabilities()[0] * out[0] + choice.probabilities()[1] * out[1]
+
+
+def chosen_by_where(choice: Any, x: Tensor) -> Tensor:
+    first, second = (candidate(x) for candidate in choice.candidates)
+    return torch.where(choice.probabilities()[0] > 0.5, first, second)
+
+
+def mean(choice: Any, x: Tensor) -> Tensor:
+    return sum(candidate(x) for candidate in choice.candidates) / len(choice.candidates)
+
+
+def gdas(choice: Any, x: Tensor) -> Tensor:
+    p = choice.probabilities()
+    taken = int(p.argmax())
+    return sum(p[index] * candidate(x) if index == taken else p[index] for index, candidate in enumerate(choice.candidates))
+
+
+def run_all_return_one(choice: Any, x: Tensor) -> Tensor:
+    return [candidate(x) for candidate in choice.candidates][int(choice.probabilities().argmax())]
+
+
 class Mix(nn.Module):
     def forward(self, weights: Tensor, *outputs: Tensor) -> Tensor:
         return (torch.stack(outputs) * weights.view(-1, 1, 1, 1, 1)).sum(0)
 
 
-FORWARDS += [mixed_by_a_helper, plain_floats, drawn_as_a_number]
+FORWARDS += [mixed_by_a_helper, plain_floats, drawn_as_a_number, one_of_a_stack, stack_taken_apart, buffer_of_outputs, chosen_by_where]
+FORWARDS += [mean, gdas, run_all_return_one]
+
+
+class Downstream(nn.Module):
+    """What follows a choice: products without and with weights, sums, a residual."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner, self.first, self.second = inner, nn.Linear(8, 8), nn.Linear(8, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.inner(x)
+        y = y + x
+        y = y @ y.transpose(-1, -2)
+        return self.second(self.first(y)) + y.mean((2, 3), keepdim=True)
+
+
+@pytest.mark.parametrize("forward", FORWARDS, ids=lambda forward: forward.__name__)
+def test_what_follows_a_choice_is_counted(forward: Any) -> None:
+    choice = Custom(forward)
+    net = Downstream(choice)
+    model = cost_model(net, X)
+    for index, candidate in enumerate(choice.candidates):
+        net.inner = candidate
+        expected = [total(net, metric) for metric in METRICS]
+        net.inner = choice
+        assert [int(model(metric, [index])) for metric in METRICS] == expected
 
 
 @pytest.mark.parametrize("forward", FORWARDS, ids=lambda forward: forward.__name__)
@@ -196,6 +257,32 @@ def test_work_that_one_candidate_alone_uses_is_its_own() -> None:
     model = cost_model(choice, X)
     plain = nn.Sequential(nn.ReLU(), choice.candidates[1])
     assert [int(model(metric, [1])) for metric in METRICS] == [total(plain, metric) for metric in METRICS]
+
+
+@pytest.mark.parametrize("layer", [lambda: conv(1), lambda: nn.BatchNorm2d(4).eval(), lambda: nn.ReLU(), lambda: nn.Linear(8, 8)])
+def test_a_layer_applied_to_each_candidate_is_counted_once(layer: Any) -> None:
+    def post_each(choice: Any, x: Tensor) -> Tensor:
+        pairs = zip(choice.probabilities(), choice.candidates, strict=True)
+        return sum(weight * choice.post(candidate(x)) for weight, candidate in pairs)
+
+    choice = Custom(post_each)
+    choice.post = layer()
+    model = cost_model(choice, X)
+    for index, candidate in enumerate(choice.candidates):
+        plain = nn.Sequential(candidate, choice.post)
+        assert [int(model(metric, [index])) for metric in METRICS] == [total(plain, metric) for metric in METRICS]
+
+
+class Filled(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.zeros_like(x)
+
+
+def test_choices_of_choices_and_of_nothing() -> None:
+    inner = Choice([conv(3), conv(5)])
+    model = cost_model(Choice([inner, Filled(), conv(1)]), X)
+    for architecture, plain in (([0, 0], conv(3)), ([0, 1], conv(5)), ([1, 0], Filled()), ([2, 1], conv(1))):
+        assert [int(model(metric, architecture)) for metric in METRICS] == [total(plain, metric) for metric in METRICS]
 
 
 def test_a_path_that_is_drawn_twice_is_one_path() -> None:

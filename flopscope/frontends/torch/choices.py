@@ -70,8 +70,8 @@ class Call:
     choice: int
     ran: list[int] = field(default_factory=list)
     """The candidates that its forward called, in order."""
-    returned: int | None = None
-    """The id of the value that it returned, where that is one tensor."""
+    returned: frozenset[int] = frozenset()
+    """The ids of the values that it returned."""
     end: int = 0
     """The ops of the call come before this one."""
 
@@ -218,7 +218,15 @@ class ChoiceWatcher:
         for position in missing:
             self._run(choice, position, args, named)
         call.ran, call.end = called, len(self._tracer.ops)
-        call.returned = self._tracer.value_of(output).id if isinstance(output, Tensor) else None
+        call.returned = self._returned(output, choice)
+
+    def _returned(self, output: Any, choice: _Running) -> frozenset[int]:
+        """The values that a choice returns; none where it returns the outputs of all candidates as they are, to be mixed elsewhere."""
+        values = values_of(self._tracer, output)
+        ended = {place.chain for place, first, end in self._spans for value in values if first <= (value.producer or -1) < end}
+        apart = {chain for chain in ended if len(chain) > len(choice.place.chain)}
+        is_list = len(apart) > 1 and len(apart) >= len(set(choice.call.ran))
+        return frozenset() if is_list else frozenset(value.id for value in values)
 
     def _run(self, choice: _Running, position: int, args: tuple[Any, ...], named: Mapping[str, Any]) -> None:
         offered = self._choices[choice.call.choice]

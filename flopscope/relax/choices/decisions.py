@@ -88,7 +88,7 @@ def source_of(choice: ChoiceModule) -> Source:
     """
     count = len(choice.candidates)
     devices: Sequence[int] = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
-    with torch.random.fork_rng(devices=devices), torch.no_grad(), _Recording() as recording:
+    with torch.random.fork_rng(devices=devices), _Recording() as recording:
         given = probabilities_of(choice.module, choice.path, count)
     what = recording.name_of(given)
     if given.device.type != "meta":

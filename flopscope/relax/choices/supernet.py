@@ -84,8 +84,8 @@ def _counted(
     values: Sequence[Value],
 ) -> tuple[dict[frozenset[Chain], Cost], set[int]]:
     """The cost of what is there if any one of some chains of candidates is taken, and the ops that are no work of a network."""
-    places = watcher.places()
-    mixing = MixingFinder(graph, places, values).found
+    finder = MixingFinder(graph, watcher.places(), values)
+    mixing, places = finder.found, finder.places
     owners = chains_of_parameters(supernet, choices)
     signatures: dict[Chain, Counter[Signature]] = {chain: Counter() for chain in sorted(watcher.chains)}
     for op, place in zip(graph.ops, given_to_candidates(graph, places), strict=True):

@@ -64,5 +64,7 @@ class Channels:
             size = wanted.get(position, group.size)
             if size % group.granularity:
                 raise InputError(f"the size of the channel group {group.name} must be a multiple of {group.granularity}, but is {size}")
+            if unit in structure.copies and size == group.granularity < group.size:
+                raise InputError(f"with a size of {size}, the channel group {group.name} would be laid out in memory in another way")
             units[unit] = size // group.granularity
         return units

@@ -168,7 +168,8 @@ def closed_form(model: Callable[..., Any], *args: Any, symbols: Mapping[str, Pla
     """The exact cost of one call ``model(*args, **kwargs)`` as a formula in some of the sizes of its inputs.
 
     The model is traced at a few sizes, and the rules that price its ops run on the expressions that its shapes follow. The formula is then
-    compared with `analyze` at sizes that were not used, small and large. One that could not be checked is never returned.
+    compared with `analyze` at sizes that were not used, small and large. One that could not be checked is never returned. A model that
+    does something else at one single size in between is not found out.
 
     Args:
         model: a module, or any function of tensors, as `analyze` takes it.
