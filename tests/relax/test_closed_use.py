@@ -168,23 +168,12 @@ def test_a_form_survives_pickling(form: ClosedForm) -> None:
 # -- alignment ------------------------------------------------------------------------------------------------------------
 
 
-class Group:
-    """A size of another kind, as a relaxed width is."""
-
-    def __init__(self, parts: tuple[int, ...]) -> None:
-        self.parts = parts
-
-    def merge(self, others: Any, combine: Any) -> Group:
-        return Group(tuple(combine(parts) for parts in zip(self.parts, *(other.parts for other in others), strict=True)))
-
-
 def test_combine_goes_leaf_by_leaf() -> None:
     def fit(values: tuple[int, ...]) -> str:
         return f"fit{values}"
 
     assert combine([(1, "a", (2, None)), (1, "a", (3, None))], fit) == (1, "a", ("fit(2, 3)", None))
     assert combine([0.5, 0.25], fit) == 0.5
-    assert combine([Group((1, 2)), Group((1, 5))], fit).parts == (1, "fit(2, 5)")
     for wrong in ([1, None], [(1,), (1, 2)], ["a", "b"], [True, False], [1, True]):
         with pytest.raises(Misaligned):
             combine(wrong, fit)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from flopscope.graph import Op, Signature, TensorType
 from flopscope.relax.closed.fitting import Values
@@ -21,14 +21,6 @@ class Misaligned(Exception):  # noqa: N818 - a finding, not a failure
     """Values of several traces differ in more than integers."""
 
 
-@runtime_checkable
-class Mergeable(Protocol):
-    """A size that is no integer, and knows how to combine itself with those that stand at its place in other traces."""
-
-    def merge(self, others: Sequence[Any], combine: Callable[[Sequence[Any]], Any]) -> Any:
-        """One size for all of them; ``combine`` does the same for the parts."""
-
-
 def combine(values: Sequence[Any], fit: Fit) -> Any:
     """One value for all traces, leaf by leaf: what is equal stays, and ``fit`` makes one of integers that differ.
 
@@ -40,8 +32,6 @@ def combine(values: Sequence[Any], fit: Fit) -> Any:
     first = values[0]
     if all(value is first for value in values):
         return first
-    if isinstance(first, Mergeable):
-        return first.merge(values[1:], lambda parts: combine(parts, fit))
     kind = type(first)
     if len(set(map(type, values))) > 1:
         raise Misaligned(f"{first!r} here is {next(value for value in values if type(value) is not kind)!r} there")
