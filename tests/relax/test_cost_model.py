@@ -492,6 +492,15 @@ def test_bad_probabilities_are_refused(given: Any, message: str) -> None:
         cost_model(nn.Sequential(Custom(no_path, given)), X)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_probabilities_of_any_precision_are_taken(dtype: torch.dtype) -> None:
+    alpha = nn.Parameter(torch.linspace(-1, 1, 7).to(dtype))
+    model = cost_model(nn.Sequential(Custom(weighted_sum, lambda _: alpha.softmax(-1), count=7)), "1x4x4x4")
+    expected = sum(p * 16 * 16 * (2 * k + 1) ** 2 for k, p in enumerate(alpha.softmax(-1).tolist()))
+    assert model("macs").item() == pytest.approx(expected, rel=1e-6)
+    assert model("macs", alpha.softmax(-1).detach()[None, None]).item() == pytest.approx(expected, rel=1e-6)
+
+
 def test_probabilities_that_go_bad_later_are_refused() -> None:
     choice = Custom(no_path)
     model = cost_model(nn.Sequential(choice), X)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from flopscope.errors import InputError, SupernetError
-from flopscope.relax.choices.decisions import check_simplex
+from flopscope.relax.choices.decisions import check_simplex, tolerance_of
 from flopscope.relax.choices.elimination import Factor
 from flopscope.relax.choices.tables import Literals, Shared, Table, tables_of
 
@@ -71,19 +71,19 @@ class AdditiveCost:
 
         def of_piece(piece: Tensor) -> Tensor:
             piece = piece.to(_precision(piece.device))
-            self._check_rows(piece)
+            self._check_rows(piece, tolerance_of(given.dtype))
             return self.expected(metric, piece)
 
         if given.dim() == 2 or given.requires_grad:
             return of_piece(given)
         return _in_pieces(of_piece, given, decisions * longest, _precision(given.device))
 
-    def _check_rows(self, given: Tensor) -> None:
+    def _check_rows(self, given: Tensor, tolerance: float) -> None:
         for decision, size in enumerate(self.sizes):
             if size < given.shape[-1] and bool(given[..., decision, size:].any()):
                 raise InputError(f"decision {decision} has {size} candidates, so its probabilities must be zero from number {size} on")
         try:
-            check_simplex(given, lambda row: f"decision {row[-1]} of an architecture")
+            check_simplex(given, lambda row: f"decision {row[-1]} of an architecture", tolerance)
         except SupernetError as error:
             raise InputError(str(error)) from None
 

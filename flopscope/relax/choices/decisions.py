@@ -14,8 +14,12 @@ from torch.utils._pytree import tree_leaves
 from flopscope.errors import SupernetError
 from flopscope.frontends.torch.choices import ChoiceModule
 
-TOLERANCE = 1e-3
-"""By how much probabilities may miss a sum of one: half precision is this coarse."""
+_TOLERANCE = 1e-3
+
+
+def tolerance_of(dtype: torch.dtype) -> float:
+    """By how much probabilities of this dtype may miss a sum of one."""
+    return max(_TOLERANCE, 4 * torch.finfo(dtype).eps)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,21 +66,22 @@ def probabilities_of(choice: nn.Module, path: str, count: int) -> Tensor:
     return given
 
 
-def check_simplex(probabilities: Tensor, name: Any) -> None:
+def check_simplex(probabilities: Tensor, name: Any, tolerance: float | None = None) -> None:
     """Check that rows of probabilities, of shape ``[..., K]``, are not negative and sum to one; ``name`` names a row by its indices.
 
     Raises:
         SupernetError: names the first row that does not.
     """
     given = probabilities.detach()
+    tolerance = tolerance_of(given.dtype) if tolerance is None else tolerance
     sums = given @ given.new_ones(given.shape[-1])  # several times faster than a sum over a short last dimension
-    good = (sums - 1).abs() <= TOLERANCE  # false for NaN too
-    if not given.numel() or (bool(good.all()) and bool(given.min() >= -TOLERANCE)):
+    good = (sums - 1).abs() <= tolerance  # false for NaN too
+    if not given.numel() or (bool(good.all()) and bool(given.min() >= -tolerance)):
         return
     lowest = given.amin(-1)
-    good &= lowest >= -TOLERANCE
+    good &= lowest >= -tolerance
     first = tuple(int(index) for index in (~good).nonzero()[0])
-    what = f"sum to {float(sums[first]):.6g}" if float(lowest[first]) >= -TOLERANCE else f"go down to {float(lowest[first]):.6g}"
+    what = f"sum to {float(sums[first]):.6g}" if float(lowest[first]) >= -tolerance else f"go down to {float(lowest[first]):.6g}"
     raise SupernetError(f"the probabilities of {name(first)} must be at least 0 and sum to 1, but {what}")
 
 
