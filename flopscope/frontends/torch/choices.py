@@ -256,9 +256,8 @@ class ChoiceWatcher:
         if passed & own.keys() and own.keys() - passed:
             raise SupernetError(
                 f"the choice {self._choices[choice.call.choice].path!r} has several inputs, and its forward called one candidate with "
-                "some of "
-                "them only. What the other candidates would be given is not known. Call all candidates in the forward, or give the choice "
-                "one input."
+                "some of them only. What the other candidates would be given is not known. Call all candidates in the forward, or give "
+                "the choice one input."
             )
 
     def _refuse_collapse(self, module: nn.Module, index: int) -> None:
@@ -268,8 +267,7 @@ class ChoiceWatcher:
                 path = self._choices[(place.own or place.calls[-1]).choice].path
                 raise SupernetError(
                     f"the choice {path!r} lies inside {type(module).__name__}, which has a rule of its own that prices it as a whole. "
-                    "Remove "
-                    "that rule with flopscope.forget_rule, or take the choice out."
+                    "Remove that rule with flopscope.forget_rule, or take the choice out."
                 )
 
 

@@ -3,9 +3,9 @@
 A *dim* is a row of terms, in the order in which its channels lie: ``[n, 2*m, 16]`` is a concatenation of n channels, of m channels of
 which each stands twice in a row, and of 16 that are fixed. A term is a whole number times a product of *units*: variables that stand for
 whole numbers. Every dimension of every weight begins as a unit of its own. The ops say which dims are equal, and equations are solved as
-they come, by giving units
-definitions: a residual addition makes two units one, a group count g makes a unit g times another, a split makes it the sum of two. What
-cannot be solved is *frozen*: its units become the numbers that they are in the traced model, for a stated reason.
+they come, by giving units definitions: a residual addition makes two units one, a group count g makes a unit g times another, a split
+makes it the sum of two. What cannot be solved is *frozen*: its units become the numbers that they are in the traced model, for a stated
+reason.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from typing import Any
 Term = tuple[int, tuple[int, ...]]
 """A whole number times a product of units (by index), outermost first."""
 Dim = tuple[Term, ...]
+Dims = tuple[Dim, ...]
+"""The dims of a tensor."""
 
 
 def fixed(size: int) -> Dim:

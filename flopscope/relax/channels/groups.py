@@ -5,12 +5,14 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
+from typing import Any
 
 from flopscope.errors import InputError
 from flopscope.graph import Graph, Op, Tensor
-from flopscope.relax.channels.dims import Dim, Units, fixed, is_fixed
+from flopscope.relax.channels.dims import Dim, Dims, Units, fixed, is_fixed, value_of
 from flopscope.relax.channels.relaxed import RelaxedOp
-from flopscope.relax.channels.travel import Call, Dims, travel_rule
+from flopscope.relax.channels.travel import Call, travel_rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +44,6 @@ class Frozen:
 class Structure:
     """A traced network in terms of its channel groups."""
 
-    guesses: tuple[str, ...]
-    """Where a reshape took channels apart without saying which part is fixed."""
-    copies: frozenset[int]
-    """Units in tensors that are copied because of their layout: at a size of one, they need not be."""
     units: tuple[int, ...]
     """The unit of each group."""
     groups: tuple[Group, ...]
@@ -56,6 +54,14 @@ class Structure:
     """By the path of a layer with weights, the channels that it makes."""
     ops: tuple[RelaxedOp, ...]
     """The ops in the order in which they ran."""
+    guesses: tuple[str, ...]
+    """Where a reshape took channels apart without saying which part is fixed."""
+    copies: frozenset[int]
+    """Units in tensors that are copied because of their layout: at a size of one, they need not be."""
+
+    def parameters_at(self, units: Mapping[int, Any]) -> Any:
+        """The elements of all parameters at sizes of the units."""
+        return sum(prod(value_of(dim, units) for dim in dims) for dims in self.weights.values())
 
     def position_of(self, layer: str) -> int:
         """The group of the outputs of a layer, by its place in `groups`.
@@ -104,7 +110,7 @@ def structure_of(graph: Graph) -> Structure:
     original = {name: dims[value.id] for name, value in graph.weights.items() if value.id in dims}
     frozen = _frozen(original, weights, units)
     guesses = tuple(dict.fromkeys(units.guesses))
-    return Structure(guesses, _copied(ops, units), tuple(groups), tuple(groups.values()), frozen, weights, made, ops)
+    return Structure(tuple(groups), tuple(groups.values()), frozen, weights, made, ops, guesses, _copied(ops, units))
 
 
 def _copied(ops: Sequence[RelaxedOp], units: Units) -> frozenset[int]:

@@ -11,10 +11,8 @@ from flopscope.analyses.totals import UNCOUNTED
 from flopscope.cost import Cost
 from flopscope.errors import RuleError
 from flopscope.graph import Signature, TensorType
-from flopscope.relax.channels.dims import Dim, is_fixed, value_of
+from flopscope.relax.channels.dims import Dim, Dims, is_fixed, value_of
 from flopscope.rules.registry import rule_for
-
-Dims = tuple[Dim, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +44,7 @@ class RelaxedOp:
         except (TypeError, ValueError, RuntimeError, AttributeError, KeyError, IndexError) as error:
             raise RuleError(
                 f"the rule for {self.signature.target} ({found.formula.__qualname__}) cannot be used on relaxed sizes: "
-                f"{type(error).__name__}: "
-                f"{error}. A rule may use + - * and the operations in flopscope.rules.sizes."
+                f"{type(error).__name__}: {error}. A rule may use + - * and the operations in flopscope.rules.sizes."
             ) from error
         return UNCOUNTED if cost is None else cost
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from math import lcm, prod
+from math import lcm
 from typing import Any
 
 import torch
@@ -66,7 +66,7 @@ _SURELY_SMALL = 2**12
 
 
 class Widths:
-    """The channel groups of a network, and its cost at any sizes of them; `flopscope.relax.channels.widths` finds them.
+    """The channel groups of a network, and its cost at any sizes of them; `flopscope.relax.widths` finds them.
 
     Attributes:
         name: the class of the network.
@@ -119,7 +119,7 @@ class Widths:
         self._refuse_other_layouts(metric, units)
         zero = torch.zeros(given.shape[:-1], dtype=given.dtype, device=given.device)
         if metric == "params":
-            found: Tensor = zero + sum(prod(value_of(dim, units) for dim in dims) for dims in self._structure.weights.values())
+            found: Tensor = zero + self._structure.parameters_at(units)
         else:
             found = zero + sum(getattr(op.price(units), metric) * count for op, count in self._changing.items())
             found = found + getattr(self._constant, metric)
@@ -282,7 +282,7 @@ class Widths:
         rows = [[index, group.name, group.size, group.granularity, len(group.layers)] for index, group in enumerate(self.groups)]
         lines = [f"{self.name}: {len(self.groups)} channel groups", tabulate(rows, ["group", "made by", "size", "multiple of", "layers"])]
         lines += [f"frozen: {_listed(entry.weights)}: {entry.reason}" for entry in self.frozen]
-        return "\n".join([*lines, *self.notes])
+        return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
 
     def __repr__(self) -> str:
         return f"<Widths of {self.name}: {len(self.groups)} groups>"

@@ -50,7 +50,7 @@ class AdditiveCost:
 
     def expected(self, metric: int, probabilities: Tensor) -> Tensor:
         """The expected cost under probabilities ``[..., D, K]`` that are known to be right: float64 of shape ``[...]``."""
-        probabilities = probabilities.to(_precision(probabilities.device))
+        probabilities = probabilities.to(precision(probabilities.device))
         weights = self.singles[metric].to(probabilities.dtype)
         total = (probabilities * weights).sum((-2, -1)) if probabilities.dim() == 2 else probabilities.flatten(-2) @ weights.flatten()
         total = total + self.constants[metric]
@@ -70,13 +70,13 @@ class AdditiveCost:
             raise InputError(f"architectures as probabilities must have the shape {wanted}, but are {_described(given)}")
 
         def of_piece(piece: Tensor) -> Tensor:
-            piece = piece.to(_precision(piece.device))
+            piece = piece.to(precision(piece.device))
             self._check_rows(piece, tolerance_of(given.dtype))
             return self.expected(metric, piece)
 
         if given.dim() == 2 or given.requires_grad:
             return of_piece(given)
-        return _in_pieces(of_piece, given, decisions * longest, _precision(given.device))
+        return _in_pieces(of_piece, given, decisions * longest, precision(given.device))
 
     def _check_rows(self, given: Tensor, tolerance: float) -> None:
         for decision, size in enumerate(self.sizes):
@@ -131,8 +131,7 @@ class AdditiveCost:
             if isinstance(table, Shared) and table.amounts[metric]:
                 raise SupernetError(
                     f"weights are shared by {len(table.decisions)} decisions, which are too many combinations to list. Expected costs "
-                    "and those "
-                    "of given architectures are still exact."
+                    "and those of given architectures are still exact."
                 )
         return [Factor(table.decisions, table.values[metric].to(dtype)) for table in self.tables if isinstance(table, Table)]
 
@@ -145,7 +144,7 @@ def _in_pieces(of_piece: Callable[[Tensor], Tensor], rows: Tensor, entries: int,
     return found
 
 
-def _precision(device: torch.device) -> torch.dtype:
+def precision(device: torch.device) -> torch.dtype:
     """Counts are exact in double precision up to 2^53. One kind of device has none."""
     return torch.float32 if device.type == "mps" else torch.float64
 

@@ -12,7 +12,7 @@ from torch.nn.functional import pad
 
 from flopscope.cost import METRICS
 from flopscope.errors import InputError, OptionError, SupernetError
-from flopscope.relax.choices.additive import AdditiveCost
+from flopscope.relax.choices.additive import AdditiveCost, precision
 from flopscope.relax.choices.decisions import Decision, check_simplex, probabilities_of
 from flopscope.relax.choices.elimination import extreme, moments
 from flopscope.relax.choices.parts import Contribution, Part, Vertex, read_parts, write_parts
@@ -22,7 +22,7 @@ from flopscope.relax.numbers import numbers_from
 
 
 class CostModel:
-    """The cost of a supernet, as a function of the probabilities of its choices; `flopscope.relax.choices.cost_model` makes one.
+    """The cost of a supernet, as a function of the probabilities of its choices; `flopscope.relax.cost_model` makes one.
 
     With the decisions drawn independently by their probabilities, ``model("macs")`` is the expected cost of the network that they describe:
     a scalar tensor with a derivative by the architecture parameters. Where every probability is 0 or 1 it is the cost of that one network.
@@ -133,7 +133,7 @@ class CostModel:
         """
         position = _position_of(metric)
         given = self._here(self.probabilities())
-        given = given.to(self._cost.expected(position, given).dtype)
+        given = given.to(precision(given.device))
         factors = self._cost.factors(position, given.dtype)
         return moments(factors, [row[:size] for row, size in zip(given, self._sizes, strict=True)])[1]
 

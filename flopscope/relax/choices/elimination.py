@@ -40,8 +40,7 @@ def _order(factors: Sequence[Factor], count: int) -> list[int]:
         if entries.pop(found) > MOST_ENTRIES:
             raise SupernetError(
                 f"{len(neighbours[found])} decisions depend on each other, which are too many combinations to list. The expected cost "
-                "and the "
-                "cost of given architectures are still exact."
+                "and the cost of given architectures are still exact."
             )
         order.append(found)
         others = neighbours[found] - {found}

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from math import prod
+from dataclasses import replace
 
-from flopscope.analyses.totals import cost_of
-from flopscope.cost import ZERO, Cost
+from flopscope.analyses.totals import sum_of
+from flopscope.cost import Cost
 from flopscope.errors import InputError
 from flopscope.graph import Graph, Op, Signature
-from flopscope.relax.channels.dims import value_of
 from flopscope.relax.channels.groups import Structure, structure_of
 from flopscope.relax.channels.relaxed import RelaxedOp
 
@@ -23,14 +23,14 @@ class Channels:
 
     def __init__(self, layers: Mapping[str, str], graph: Graph) -> None:
         """Find the groups of the layers, by the name of the symbol."""
-        structure = structure_of(graph)
+        self._structures: dict[Graph, Structure] = {}
+        structure = self._structure_of(graph)
         self.names = tuple(layers)
         self._positions = [structure.position_of(layer) for layer in layers.values()]
         self._groups = [structure.groups[position] for position in self._positions]
         if len(set(self._positions)) < len(self._positions):
             raise InputError(f"two of the symbols {', '.join(self.names)} stand for one channel group")
         self.base = tuple(group.size for group in self._groups)
-        self._signatures: dict[tuple[RelaxedOp, tuple[int, ...]], Signature] = {}
 
     def notes(self) -> list[str]:
         """What the symbols stand for."""
@@ -46,16 +46,24 @@ class Channels:
         Raises:
             InputError: a size is no multiple of what its group must be divisible by.
         """
-        structure = structure_of(graph)
+        structure = self._structure_of(graph)
         if [structure.groups[position].weights for position in self._positions] != [group.weights for group in self._groups]:
             raise InputError("the channel groups are others at other sizes of the inputs")
         units = self._units(structure, sizes)
+        made: dict[RelaxedOp, Signature] = {}
         ops = []
         for op, relaxed in zip(graph.ops, structure.ops, strict=True):
-            signature = op.signature if relaxed.is_constant else self._signatures.setdefault((relaxed, tuple(sizes)), relaxed.at(units))
-            ops.append(Op(op.index, signature, op.inputs, op.outputs, op.scope))
-        params = sum(prod(value_of(dim, units) for dim in dims) for dims in structure.weights.values())
-        return ops, sum((cost_of(op.signature) for op in ops), ZERO) + Cost(params=params)
+            if relaxed not in made:
+                made[relaxed] = op.signature if relaxed.is_constant else relaxed.at(units)
+            ops.append(Op(op.index, made[relaxed], op.inputs, op.outputs, op.scope))
+        cost = sum_of(Counter([op.signature for op in ops]))
+        return ops, replace(cost, params=structure.parameters_at(units))
+
+    def _structure_of(self, graph: Graph) -> Structure:
+        """The same graph is asked for at many widths."""
+        if graph not in self._structures:
+            self._structures[graph] = structure_of(graph)
+        return self._structures[graph]
 
     def _units(self, structure: Structure, sizes: Sequence[int]) -> dict[int, int]:
         wanted = dict(zip(self._positions, sizes, strict=True))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from flopscope.relax.channels.dims import fixed
-from flopscope.relax.channels.travel.registry import Call, Dims, broadcast, travels
+from flopscope.relax.channels.dims import Dims, fixed
+from flopscope.relax.channels.travel.registry import Call, broadcast, travels
 from flopscope.rules import activation, elementwise
 
 

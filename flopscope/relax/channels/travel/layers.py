@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from flopscope.relax.channels.dims import Dim, fixed
-from flopscope.relax.channels.travel.registry import Call, Dims, broadcast, travels
+from flopscope.relax.channels.dims import Dim, Dims, fixed
+from flopscope.relax.channels.travel.registry import Call, broadcast, travels
 
 
 def _input_and_channels(call: Call) -> tuple[Dims, int]:

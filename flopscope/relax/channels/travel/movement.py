@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from flopscope.relax.channels.dims import Dim, Flexible, fixed, is_fixed
-from flopscope.relax.channels.travel.registry import Call, Dims, broadcast, travels
+from flopscope.relax.channels.dims import Dim, Dims, Flexible, fixed, is_fixed
+from flopscope.relax.channels.travel.registry import Call, broadcast, travels
 
 
 @travels(

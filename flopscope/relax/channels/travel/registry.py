@@ -11,9 +11,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from flopscope.graph import Op, TensorType
-from flopscope.relax.channels.dims import Dim, Units, fixed, is_fixed
+from flopscope.relax.channels.dims import Dim, Dims, Units, fixed, is_fixed
 
-Dims = tuple[Dim, ...]
 TravelRule = Callable[["Call"], Sequence[Dims]]
 AnyRule = TypeVar("AnyRule", bound=Callable[..., Any])
 
