@@ -1,0 +1,1 @@
+"""Searching for networks within a budget, and the hand-made networks to compare with."""

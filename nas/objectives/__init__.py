@@ -1,0 +1,1 @@
+"""How a cost enters the loss of a search."""

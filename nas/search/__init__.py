@@ -1,0 +1,1 @@
+"""How architecture parameters move."""
