@@ -15,7 +15,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nas.spaces.darts.depthwise import depthwise
 from nas.spaces.darts.operations import FactorizedReduce, Pool, Separable, SeparableChain, Skip, Zero
 
 if TYPE_CHECKING:
@@ -98,7 +97,9 @@ def _grouped_chains(chains: Sequence[SeparableChain], rectified: Tensor, weights
     steps: list[tuple[Separable, ...]] = list(zip(*chains, strict=True))
     for index, blocks in enumerate(steps):
         depthwises, pointwises, norms = zip(*(block.parts for block in blocks), strict=True)
-        x = depthwise(F.relu(x) if index else x, _side_by_side(depthwises), depthwises[0])
+        like = depthwises[0]
+        x = F.relu(x) if index else x
+        x = F.conv2d(x, _side_by_side(depthwises), None, like.stride, like.padding, like.dilation, x.shape[1])
         x = F.conv2d(x, _side_by_side(pointwises), groups=count)
         x = _normalised(norms, x, weights if index == len(steps) - 1 else None)
     return x.chunk(count, dim=1) if count > 1 else [x]

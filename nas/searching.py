@@ -125,8 +125,7 @@ class Search:
         self.space.derive_within(uniform, self.costs.network, *self._bounds())
 
     def _bounds(self) -> tuple[int, int]:
-        target = self.recipe.objective.target
-        return math.ceil(target * (1 - BUDGET_SLACK)), math.floor(target)
+        return bounds_of(self.recipe.objective.target)
 
     def _batches(self) -> tuple[Batches, Batches]:
         recipe, settings = self.recipe, self.recipe.search
@@ -287,6 +286,11 @@ class _Methods:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._supernet, name)
+
+
+def bounds_of(budget: float) -> tuple[int, int]:
+    """What a network may cost to meet a budget."""
+    return math.ceil(budget * (1 - BUDGET_SLACK)), math.floor(budget)
 
 
 def cosine(first: float, last: float, epoch: int, epochs: int) -> float:
