@@ -109,7 +109,7 @@ class Bilevel:
         xi = self.weight_optimizer.param_groups[0]["lr"]
         ahead = _gradients(self._loss(train)[0], weights)
         with _restored(weights) as saved:
-            _moved(weights, saved, ahead, torch.tensor(-xi, device=ahead[0].device))
+            _moved(weights, saved, ahead, ahead[0].new_tensor(-xi))
             total, loss, logits = self._total(valid)
             both = _gradients(total, [*weights, *parameters])
             direction, direct = both[: len(weights)], both[len(weights) :]

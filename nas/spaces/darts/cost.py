@@ -96,7 +96,7 @@ def tabulated(model: CostModel, rows: list[Row], metric: str, operations: tuple[
         architectures[decision, :, decision] = torch.arange(width)
     costs = model(metric, architectures.flatten(0, 1)).reshape(count, width)
     constant = int(costs[0, none])
-    tables = {level: torch.zeros(count // len(LEVELS), width, dtype=torch.int64) for level in LEVELS}
+    tables = {level: torch.zeros(edge_between(0, nodes), width, dtype=torch.int64) for level in LEVELS}
     for (level, row), found in zip(rows, costs, strict=True):
         tables[level][row] = found - constant
     return CellCost(metric, constant, tables, operations, nodes, derives)

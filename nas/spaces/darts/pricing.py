@@ -123,6 +123,8 @@ def two_of(strengths: Tensor) -> Tensor:
         strengths: positive, of shape ``[N]``, N >= 2.
     """
     count = len(strengths)
+    if count == 2:
+        return torch.ones_like(strengths)
     others = ~torch.eye(count, dtype=torch.bool, device=strengths.device)
     shares = strengths / strengths.sum()
     remaining = (strengths.expand(count, count) * others).sum(1)  # adding up the others loses no digits to the one that is left out
