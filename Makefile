@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # uv installs in seconds what takes pip minutes; it is itself installed into the environment.
 INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python
 
-.PHONY: demo test check conformance bench bench-relax clean
+.PHONY: demo test check conformance bench bench-relax bench-search clean
 
 $(BIN)/uv:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "flopscope needs Python 3.11 or newer; set PYTHON=..."; exit 2; }
@@ -25,18 +25,26 @@ $(VENV)/.benched: pyproject.toml | $(BIN)/uv
 	$(INSTALL) -e '.[bench]'
 	@touch $@
 
-demo: $(VENV)/.installed  ## Analyse MobileNetV2, and compare the mobile baselines of torchvision.
+DEMO := runs/demo
+
+demo: $(VENV)/.installed  ## Analyse MobileNetV2, compare mobile networks, search for one, and train it beside two of them.
 	$(BIN)/flopscope analyze torchvision:mobilenet_v2 --depth 2
 	$(BIN)/flopscope compare torchvision:mobilenet_v2 torchvision:mobilenet_v3_small torchvision:mobilenet_v3_large \
 	    torchvision:shufflenet_v2_x0_5 torchvision:shufflenet_v2_x1_0 torchvision:mnasnet0_5 torchvision:mnasnet1_0 \
 	    torchvision:squeezenet1_0 torchvision:squeezenet1_1
+	rm -rf $(DEMO)
+	$(BIN)/python -m nas search small --out $(DEMO)/search
+	$(BIN)/python -m nas train $(DEMO)/search --out $(DEMO)/found
+	$(BIN)/python -m nas train mobilenet_v2:width=0.25 --out $(DEMO)/mobilenet_v2
+	$(BIN)/python -m nas train shufflenet_v2:width=0.5 --out $(DEMO)/shufflenet_v2
+	$(BIN)/python -m nas compare $(DEMO)/found $(DEMO)/mobilenet_v2 $(DEMO)/shufflenet_v2 --plot $(DEMO)/accuracy.png
 
 test: $(VENV)/.tested  ## Run the tests. FLOPSCOPE_DATA may name a folder with published data.
 	$(BIN)/python -m pytest -n auto
 
 check: $(VENV)/.tested  ## Format, lint and types.
-	$(BIN)/ruff format --check flopscope tests benchmarks
-	$(BIN)/ruff check flopscope tests benchmarks
+	$(BIN)/ruff format --check flopscope nas tests benchmarks
+	$(BIN)/ruff check flopscope nas tests benchmarks
 	$(BIN)/mypy
 
 conformance: $(VENV)/.tested  ## Compare with every published number in FLOPSCOPE_DATA.
@@ -47,6 +55,10 @@ bench: $(VENV)/.benched  ## Measure against the other counters.
 
 bench-relax: $(VENV)/.benched  ## Measure relaxed costs. FLOPSCOPE_DATA may name a folder with published tables.
 	$(BIN)/python -m benchmarks.relax
+
+bench-search: $(VENV)/.tested  ## Measure a search step, and the constrained search. FLOPSCOPE_DATA must name a folder with CIFAR-10.
+	$(BIN)/python -m benchmarks.search_step
+	$(BIN)/python -m benchmarks.constrained_darts
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 from torch import nn
 
 from nas.errors import RecipeError
 from nas.recipe import MachineSettings
+
+Model = TypeVar("Model", bound=nn.Module)
 
 
 def device_of(settings: MachineSettings) -> torch.device:
@@ -30,7 +33,7 @@ def device_of(settings: MachineSettings) -> torch.device:
     return device
 
 
-def placed(model: nn.Module, settings: MachineSettings, device: torch.device) -> nn.Module:
+def placed(model: Model, settings: MachineSettings, device: torch.device) -> Model:
     """The model on its device, in the layout of the settings."""
     layout = torch.channels_last if settings.channels_last else torch.contiguous_format
     return model.to(device=device, memory_format=layout)  # type: ignore[call-overload, no-any-return]

@@ -95,17 +95,16 @@ class Search:
             settings.weight_lr,
             settings.momentum,
             weight_decay=settings.weight_decay,
-            foreach=True,  # type: ignore[operator]
+            foreach=True,
         )
         self.architecture_optimizer = torch.optim.Adam(
-            self.supernet.architecture_parameters(),  # type: ignore[operator]
+            self.supernet.architecture_parameters(),
             settings.alpha_lr,
             (settings.alpha_betas[0], settings.alpha_betas[1]),
             weight_decay=settings.alpha_weight_decay,
         )
-        network: Any = torch.compile(self.supernet) if recipe.machine.compile else self.supernet
         self.bilevel = Bilevel(
-            _Methods(network, self.supernet) if recipe.machine.compile else network,
+            Compiled(self.supernet) if recipe.machine.compile else self.supernet,
             self.objective,
             self.costs.moved_by,
             self.weight_optimizer,
@@ -206,7 +205,7 @@ class Search:
 
     def weights(self) -> dict[str, Tensor]:
         """The weights of the candidates now, on the CPU."""
-        return {level: weights.detach().cpu() for level, weights in self.supernet.weights().items()}  # type: ignore[operator]
+        return {level: weights.detach().cpu() for level, weights in self.supernet.weights().items()}
 
     def _event(self) -> dict[str, Any]:
         count, train_loss, train_right, valid_loss, valid_right = self.sums.tolist()
@@ -275,14 +274,16 @@ class Search:
         return genotype
 
 
-class _Methods:
+class Compiled:
     """A compiled network with the methods of the one that was compiled."""
 
-    def __init__(self, compiled: Callable[[Tensor], Tensor], supernet: Any) -> None:
-        self._compiled, self._supernet = compiled, supernet
+    def __init__(self, supernet: Any) -> None:
+        self._compiled, self._supernet = torch.compile(supernet), supernet
 
     def __call__(self, x: Tensor) -> Tensor:
-        return self._compiled(x)
+        """The logits."""
+        out: Tensor = self._compiled(x)
+        return out
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._supernet, name)

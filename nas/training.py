@@ -14,6 +14,7 @@ from nas.machine import autocast_of, device_of, placed, seed_everything
 from nas.recipe import Recipe
 from nas.runs import Run
 from nas.searching import CHECKPOINT_SECONDS, Progress, cosine
+from nas.spaces.darts.network import CellNetwork
 
 EVALUATION_BATCH = 256
 
@@ -91,7 +92,7 @@ class Training:
         settings = self.recipe.train
         for group in self.optimizer.param_groups:
             group["lr"] = cosine(settings.lr, settings.lr_min, self.epoch, settings.epochs)
-        if hasattr(self.network, "drop_path"):
+        if isinstance(self.network, CellNetwork):
             self.network.drop_path = settings.drop_path * self.epoch / settings.epochs
         seed_everything(self.recipe.seed, self.epoch, self.step)
         images, labels = self.batches.batch(self.epoch, self.step)

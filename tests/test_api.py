@@ -6,13 +6,18 @@ import doctest
 import importlib
 import inspect
 import pkgutil
+from types import ModuleType
 
 import pytest
 
 import flopscope
+import nas
+import nas.errors
 from flopscope import errors
 
-MODULES = [found.name for found in pkgutil.walk_packages(flopscope.__path__, "flopscope.") if not found.name.endswith("__main__")]
+FLOPSCOPE = [found.name for found in pkgutil.walk_packages(flopscope.__path__, "flopscope.") if not found.name.endswith("__main__")]
+NAS = [found.name for found in pkgutil.walk_packages(nas.__path__, "nas.") if not found.name.endswith("__main__")]
+MODULES = [*FLOPSCOPE, "nas", *NAS]
 
 
 def test_all_is_what_can_be_imported() -> None:
@@ -39,19 +44,40 @@ def test_everything_public_has_a_docstring(name: str) -> None:
             assert inspect.getdoc(member), f"{name}.{member_name}"
 
 
-def test_the_exception_tree_is_as_drawn() -> None:
-    drawn = [line.replace("│", " ").split("── ")[-1].split()[0] for line in (errors.__doc__ or "").splitlines() if "──" in line]
-    found = [name for name, value in vars(errors).items() if inspect.isclass(value) and issubclass(value, errors.FlopscopeError)]
-    assert sorted(drawn) == sorted(set(found) - {"FlopscopeError"})
+@pytest.mark.parametrize(("module", "base"), [(errors, "FlopscopeError"), (nas.errors, "NasError")])
+def test_the_exception_tree_is_as_drawn(module: ModuleType, base: str) -> None:
+    drawn = [line.replace("│", " ").split("── ")[-1].split()[0] for line in (module.__doc__ or "").splitlines() if "──" in line]
+    found = [name for name, value in vars(module).items() if inspect.isclass(value) and issubclass(value, errors.FlopscopeError)]
+    assert sorted({*drawn, base}) == sorted({*found, base} - {"FlopscopeError"} | {base})
 
 
 def test_imports_go_downwards_only() -> None:
     """The layers of the package, from top to bottom: nothing imports from above."""
     layers = ["cli", "api", "report", "relax", "analyses", "rules", "frontends", "graph", "cost", "errors", "version"]
-    for name in MODULES:
+    for name in FLOPSCOPE:
         own = name.split(".")[1]
         source = inspect.getsource(importlib.import_module(name))
         for line in source.splitlines():  # imports for type checkers are indented, those inside functions too
             if line.startswith("from flopscope."):
                 other = line.split()[1].split(".")[1]
                 assert layers.index(own) <= layers.index(other), f"{name}: {line}"
+
+
+def test_imports_of_nas_go_downwards_only() -> None:
+    """A space knows no search, a search no space, and an objective neither; flopscope knows nothing of nas."""
+    forbidden = {
+        "nas.spaces": ("nas.search", "nas.objectives", "nas.runs", "nas.recipe", "nas.cli", "nas.data"),
+        "nas.search.": ("nas.spaces.darts", "nas.runs", "nas.recipe", "nas.cli", "nas.data"),
+        "nas.objectives": ("nas.spaces", "nas.search", "nas.cli", "nas.data"),
+        "nas.relaxations": ("nas.",),
+        "nas.data": ("nas.spaces", "nas.search", "nas.objectives", "nas.recipe", "nas.runs"),
+        "nas.models": ("nas.search", "nas.objectives", "nas.recipe", "nas.runs", "nas.data"),
+        "flopscope": ("nas",),
+    }
+    for name in MODULES:
+        for line in inspect.getsource(importlib.import_module(name)).splitlines():
+            if not line.lstrip().startswith(("from nas", "import nas")):
+                continue
+            other = line.split()[1]
+            for inside, outside in forbidden.items():
+                assert not (name.startswith(inside) and other.startswith(outside)), f"{name}: {line}"

@@ -70,3 +70,21 @@ def test_the_formulas_of_transformers(model: str, row: str) -> None:
     loaded = flopscope.load(model)
     form = flopscope.closed_form(loaded.model.eval(), *loaded.args, symbols={"B": 0, "S": 1}, **loaded.kwargs)
     assert sympy.expand(sympy.sympify(formula[1], locals=dict(form.symbols)) - form("macs")) == 0
+
+
+def test_the_example_of_a_search_runs() -> None:
+    section = README[README.index("## Search") : README.index("## How it compares")]
+    (example,) = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(example, names)
+    network = names["space"].network(names["genotype"], (3, 16, 16), 10).eval()
+    assert names["cost"].of(names["genotype"]) == flopscope.analyze(network, "1x3x16x16").total.macs
+
+
+def test_every_command_and_form_of_a_search_exists() -> None:
+    from nas.cli.main import main
+    from nas.objectives.build import FORMS
+
+    section = README[README.index("## Search") : README.index("## How it compares")]
+    assert set(re.findall(r"^python -m nas (\w+)", section, re.MULTILINE)) == set(main.commands)  # type: ignore[attr-defined]
+    assert {"none", *re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)} == set(FORMS)

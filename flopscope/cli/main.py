@@ -23,10 +23,11 @@ FORMATS = ("table", "markdown", "latex", "csv", "json")
 UNUSABLE, UNCOUNTED = 2, 3
 
 
-class _Group(click.Group):
+class ErrorsAsMessages(click.Group):
     """Turns flopscope's own errors into one message and an exit code; ``--debug`` shows the traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
         try:
             return super().invoke(ctx)
         except FlopscopeError as error:
@@ -39,7 +40,7 @@ class _Group(click.Group):
             ctx.exit(0)
 
 
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=ErrorsAsMessages, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="flopscope")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def main(debug: bool) -> None:

@@ -24,11 +24,12 @@ def parse_settings(texts: Sequence[str]) -> dict[str, Any]:
             raise OptionError(f"--set {text!r} is not KEY=VALUE, as in --set num_hidden_layers=80")
         if key in settings:
             raise OptionError(f"--set gives {key!r} twice")
-        settings[key] = _value(value.strip())
+        settings[key] = value_of(value.strip())
     return settings
 
 
-def _value(text: str) -> Any:
+def value_of(text: str) -> Any:
+    """A value as Python or JSON would write it, or else the text itself."""
     for read in (json.loads, ast.literal_eval):
         try:
             return read(text)

@@ -41,7 +41,7 @@ def check_plot(path: Path) -> None:
     try:
         import matplotlib  # noqa: F401
     except ImportError as error:
-        raise MissingPackageError("a plot needs matplotlib, which is not installed: pip install 'flopscope[plot]'") from error
+        raise MissingPackageError("a plot needs matplotlib, which is not installed: pip install matplotlib") from error
 
 
 def draw(found: Sweep, path: Path) -> None:

@@ -5,16 +5,16 @@ Exit codes: 0 all went well; 2 something asked for cannot be done (one message s
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from flopscope.cli.main import _Group as ErrorsAsMessages
+from flopscope.cli.main import ErrorsAsMessages
 from flopscope.cli.output import emit
-from flopscope.cli.settings import _value as value_of
+from flopscope.cli.settings import value_of
 from flopscope.version import __version__
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ def main(debug: bool) -> None:
     """Search for networks under a cost limit, and compare them with networks made by hand."""
 
 
+Command = TypeVar("Command", bound=Callable[..., Any])
 _DATA = (
     click.option(
         "--data", "data_name", metavar="NAME", help="digits, fashion_mnist, cifar10, or a folder of images. Default: the recipe's."
@@ -41,8 +42,8 @@ _OUT = click.option("--out", type=click.Path(path_type=Path), help="The run fold
 _RESUME = click.option("--resume", type=click.Path(path_type=Path), help="Go on with the run in this folder.")
 
 
-def _with(*options: Any) -> Any:
-    def decorate(command: Any) -> Any:
+def _with(*options: Any) -> Callable[[Command], Command]:
+    def decorate(command: Command) -> Command:
         for option in reversed(options):
             command = option(command)
         return command
@@ -82,7 +83,7 @@ def search(
         genotype = job.finish(progress)
     write_search_report(run, job.space.operations, job.space.edge_names)
     result = run.read_json("result.json")
-    click.echo(f"{genotype}\n{result['cost']:,} {result['metric']} as a network\nwrote {run.folder}/report.md", err=False)
+    click.echo(f"{genotype}\n{result['cost']:,} {result['metric']} as a network\nwrote {run.folder}/report.md")
 
 
 @main.command()
@@ -130,11 +131,11 @@ def train(
     out: Path | None,
     resume: Path | None,
 ) -> None:
-    """Train a NETWORK from scratch: a run folder or genotype.json of a search, published:NAME, or a model such as mobilenet_v2:width=0.5."""
+    """Train a NETWORK from scratch: what a search found (its run folder or genotype.json), published:NAME, or mobilenet_v2:width=0.5."""
     from nas.errors import RecipeError
+    from nas.machine import seed_everything
     from nas.models.spec import build, genotype_of
     from nas.runs import RECIPE, Run
-    from nas.spaces.darts.network import NetworkShape
     from nas.training import Training
 
     if resume is not None:
@@ -156,11 +157,8 @@ def train(
         if genotype is not None:
             run.write_json("genotype.json", genotype.to_dict())
     spec = str(run.folder) if (run.folder / "genotype.json").is_file() else str(network)
-    from nas.machine import seed_everything
-
     seed_everything(chosen.seed)
-    shape = NetworkShape(chosen.network.channels, chosen.network.layers, chosen.network.stem)
-    job = Training(run, chosen, data, build(spec, data.shape, len(data.classes), shape, auxiliary=chosen.train.auxiliary > 0))
+    job = Training(run, chosen, data, build(spec, data.shape, len(data.classes), _shape(chosen), auxiliary=chosen.train.auxiliary > 0))
     with _progress("training") as progress:
         accuracy = job.finish(progress)
     click.echo(f"{run.about()['label']}: test accuracy {accuracy:.2%}\nwrote {run.folder}")

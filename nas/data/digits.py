@@ -11,7 +11,7 @@ from nas.data.split import ImageData
 
 def load_digits(size: int | None) -> ImageData:
     """1,797 handwritten digits of 8x8 pixels in one channel; a fixed fifth of each class is for testing."""
-    from sklearn import datasets  # type: ignore[import-untyped]  # slow to import, and nothing else needs it
+    from sklearn import datasets  # slow to import, and nothing else needs it
 
     bunch = datasets.load_digits()
     # The levels are 0 to 16.

@@ -52,7 +52,7 @@ def new_figure(width: float, height: float, *, is_arranged: bool = True) -> Figu
         from matplotlib.figure import Figure
         from matplotlib.layout_engine import ConstrainedLayoutEngine
     except ImportError as error:
-        raise MissingPackageError("a picture needs matplotlib, which is not installed: pip install 'flopscope[plot]'") from error
+        raise MissingPackageError("a picture needs matplotlib, which is not installed: pip install matplotlib") from error
     figure = Figure(
         figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1) if is_arranged else None
     )  # not through pyplot, which keeps every figure
