@@ -106,6 +106,8 @@ def published(name: str | None = None) -> dict[str, Genotype]:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise GenotypeError(f"FLOPSCOPE_DATA names {folder}, but {path} cannot be read: {error}") from error
+    if not isinstance(found, Mapping):
+        raise GenotypeError(f"FLOPSCOPE_DATA names {folder}, but {path} holds no table of genotypes")
     if name is None:
         return {key: Genotype.from_dict(value) for key, value in found.items()}
     if name not in found:

@@ -165,9 +165,10 @@ def load(name: str, settings: Sequence[tuple[str, Any]] = ()) -> Recipe:
         RecipeError: there is no such recipe, it cannot be read, or a setting is unknown or of another type.
     """
     data = _data(name, [])
+    _filled(Recipe, data, "")  # so that no setting hides what is wrong in the file
     for key, value in settings:
         section, setting = _place(key)
-        (data if section is None else data.setdefault(section, {}))[setting] = value
+        data = _merged(data, {setting: value} if section is None else {section: {setting: value}})
     recipe: Recipe = _filled(Recipe, data, "")
     _check(recipe)
     return recipe
@@ -201,10 +202,11 @@ def _text(name: str) -> str:
     raise RecipeError(f"there is no recipe {name!r}. Give the path of a .toml file, or one of: {', '.join(names())}")
 
 
-def _merged(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     found = dict(base)
     for key, value in over.items():
-        found[key] = _merged(found.get(key, {}), value) if isinstance(value, Mapping) else value
+        before = found.get(key, {})
+        found[key] = _merged(before, value) if isinstance(value, Mapping) and isinstance(before, Mapping) else value
     return found
 
 
@@ -223,7 +225,7 @@ def _place(key: str) -> tuple[str | None, str]:
     if len(having) == 1:
         return having[0], key
     known = [f"{section}.{setting}" for section, settings in _sections().items() for setting in settings]
-    where = [f"{section}.{key}" for section in having] or difflib.get_close_matches(key, known, 4, 0.4)
+    where = [f"{section}.{key}" for section in having] or difflib.get_close_matches(key, known, 4, 0.4) or known
     raise RecipeError(
         f"which setting is {key!r}? {'Say one of' if having else 'There is none of that name. Close ones are'}: {', '.join(where)}"
     )
@@ -279,8 +281,9 @@ _POSITIVE = (
     "search.epochs", "search.batch_size", "search.weight_lr", "search.alpha_lr", "train.epochs", "train.batch_size", "train.lr",
 )  # fmt: skip
 _NOT_NEGATIVE = (
-    "search.warmup_epochs", "search.weight_decay", "search.alpha_weight_decay", "search.cutout", "train.weight_decay", "train.cutout",
-    "train.auxiliary", "data.size", "data.limit", "machine.threads", "objective.k3", "objective.rate", "space.init_scale", "seed",
+    "search.warmup_epochs", "search.momentum", "search.weight_decay", "search.alpha_weight_decay", "search.cutout", "train.momentum",
+    "train.weight_decay", "train.cutout", "train.auxiliary", "data.size", "data.limit", "machine.threads", "objective.k3", "objective.rate",
+    "space.init_scale", "seed",
 )  # fmt: skip
 
 
@@ -302,8 +305,8 @@ def _check(recipe: Recipe) -> None:
             raise RecipeError(f"{place} must be a share between 0 and 1, but is {at(place)}")
     if recipe.search.order not in (1, 2):
         raise RecipeError(f"search.order must be 1 or 2 (first or second order), but is {recipe.search.order}")
-    if len(recipe.search.alpha_betas) != 2:
-        raise RecipeError(f"search.alpha_betas must be two numbers, but are {list(recipe.search.alpha_betas)}")
+    if len(recipe.search.alpha_betas) != 2 or not all(0 <= beta < 1 for beta in recipe.search.alpha_betas):
+        raise RecipeError(f"search.alpha_betas must be two numbers from 0 to below 1, but are {list(recipe.search.alpha_betas)}")
 
 
 def parse_number(text: str, what: str) -> float:

@@ -52,8 +52,7 @@ class Run:
         Raises:
             RunError: there is a run already, or the folder cannot be made.
         """
-        if (folder / RECIPE).exists():
-            raise RunError(f"{folder} holds a run already; go on with it with --resume {folder}, or give another folder with --out")
+        cls.vacant(folder)
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -63,6 +62,17 @@ class Run:
         run.write_json("run.json", {"kind": kind, **about})
         run.write_text(RECIPE, recipe.to_toml())  # last: where it is, the folder is complete
         return run
+
+    @staticmethod
+    def vacant(folder: Path) -> Path:
+        """The folder, if a new run can be made there.
+
+        Raises:
+            RunError: it holds one already.
+        """
+        if (folder / RECIPE).exists():
+            raise RunError(f"{folder} holds a run already; go on with it with --resume {folder}, or give another folder with --out")
+        return folder
 
     @classmethod
     def open(cls, folder: Path, kind: str | None = None) -> Run:

@@ -74,11 +74,13 @@ def search(
         run = Run.open(resume, "search")
         chosen = run.recipe()
         data = _data(chosen, root)
+        job = Search(run, chosen, data)
     else:
         chosen = _recipe(recipe, settings, data_name, root, _budget(budget))
+        folder = Run.vacant(out or Path("runs") / chosen.name)
         data = _data(chosen, root)
-        run = Run.create(out or Path("runs") / chosen.name, "search", chosen, data, {"recipe": recipe})
-    job = Search(run, chosen, data)
+        job = Search(Run(folder), chosen, data)  # what cannot be searched leaves no folder
+        run = Run.create(folder, "search", chosen, data, {"recipe": recipe})
     with _progress("searching") as progress:
         genotype = job.finish(progress)
     write_search_report(run, job.space.operations, job.space.edge_names)
@@ -151,7 +153,7 @@ def train(
         data = _data(chosen, root)
         genotype = genotype_of(network)
         label = Path(network).name if genotype is not None else network
-        folder = out or Path("runs") / f"train-{label.replace(':', '-').replace('/', '-')}"
+        folder = Run.vacant(out or Path("runs") / f"train-{label.replace(':', '-').replace('/', '-')}")
         build(network, data.shape, len(data.classes), _shape(chosen))  # what cannot be built leaves no folder
         run = Run.create(folder, "train", chosen, data, {"network": network, "label": label})
         if genotype is not None:
@@ -200,7 +202,7 @@ def compare(
 @click.argument("recipe")
 @_with(*_DATA)
 @click.option("--output", "-o", type=click.Path(path_type=Path), required=True, help="Where to write the table.")
-@click.option("--repeats", default=20, show_default=True, help="Runs of each operation.")
+@click.option("--repeats", type=click.IntRange(min=1), default=20, show_default=True, help="Runs of each operation.")
 def latency(recipe: str, data_name: str | None, root: Path | None, settings: Sequence[str], output: Path, repeats: int) -> None:
     """Measure the operations of a RECIPE's space on this CPU; objective.table=FILE with objective.metric=latency searches by it."""
     from nas.searching import space_of

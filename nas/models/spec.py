@@ -51,7 +51,10 @@ def build(spec: str, image: tuple[int, int, int], classes: int, shape: NetworkSh
         )
     factory: Callable[..., nn.Module] = getattr(models, name)
     options = {"classes": classes, "channels_in": image[0], "small_input": max(image[1:]) <= SMALL_SIDE, **_options(spec, text, factory)}
-    return factory(**options)
+    try:
+        return factory(**options)
+    except TypeError as error:  # such as a text where a number is needed
+        raise OptionError(f"{spec!r} cannot be built: {error}") from error
 
 
 def genotype_of(spec: str) -> Genotype | None:
