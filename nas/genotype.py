@@ -86,6 +86,8 @@ class Genotype:
         """
         try:
             return cls.from_dict(json.loads(path.read_text(encoding="utf-8")))
+        except GenotypeError as error:
+            raise GenotypeError(f"{path} holds no genotype: {error}") from error
         except OSError as error:
             raise GenotypeError(f"cannot read a genotype from {path}: {error.strerror or error}") from error
         except (ValueError, RecursionError) as error:

@@ -186,6 +186,8 @@ def _data(name: str, seen: list[str]) -> dict[str, Any]:
         return data
     if not isinstance(base, str):
         raise RecipeError(f"the recipe {name!r} extends {base!r}, which is no name of a recipe")
+    if base.endswith(".toml"):
+        base = str(Path(name).parent / base)  # beside the file that says so
     return _merged(_data(base, [*seen, name]), data)
 
 

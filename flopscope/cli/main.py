@@ -26,6 +26,8 @@ UNUSABLE, UNCOUNTED = 2, 3
 class ErrorsAsMessages(click.Group):
     """Turns flopscope's own errors into one message and an exit code; ``--debug`` shows the traceback."""
 
+    program = "flopscope"
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
         try:
@@ -33,7 +35,7 @@ class ErrorsAsMessages(click.Group):
         except FlopscopeError as error:
             if ctx.params.get("debug"):
                 raise
-            click.echo(f"flopscope: {error}", err=True)
+            click.echo(f"{self.program}: {error}", err=True)
             ctx.exit(UNCOUNTED if isinstance(error, UncountedError) else UNUSABLE)
         except BrokenPipeError:
             sys.stderr.close()

@@ -23,7 +23,11 @@ if TYPE_CHECKING:
     from nas.searching import Progress
 
 
-@click.group(cls=ErrorsAsMessages, context_settings={"help_option_names": ["-h", "--help"]})
+class _Group(ErrorsAsMessages):
+    program = "nas"
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="nas")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def main(debug: bool) -> None:
