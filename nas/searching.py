@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,24 +10,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nas.data import Augmentation, Batches, ImageData, default_augmentation, halves
+from nas.data import Batches, ImageData, halves
 from nas.errors import RecipeError
 from nas.genotype import Genotype
+from nas.job import Job, Progress, augmentation_of, cosine, training_images
 from nas.machine import autocast_of, device_of, placed, seed_everything
 from nas.objectives.build import build_objective
 from nas.recipe import Recipe
 from nas.runs import Run
 from nas.search.bilevel import Bilevel, Step
-from nas.spaces.darts.cost import CellCost
+from nas.spaces.darts.cost import LEVELS, CellCost
 from nas.spaces.darts.latency import LatencyTable
 from nas.spaces.darts.network import NetworkShape
 from nas.spaces.darts.space import DartsSpace
 
-CHECKPOINT_SECONDS = 60.0
 BUDGET_SLACK = 0.02
 """How far below its budget a network may end."""
-Progress = Callable[[int, int, str], None]
-"""Called after each step with steps done, steps in all, and a few words."""
 
 
 def space_of(recipe: Recipe) -> DartsSpace:
@@ -70,74 +66,69 @@ class Costs:
         raise RecipeError(f"objective.of is {settings.of!r}; there are 'cells', 'supernet' and 'network'")
 
 
-class Search:
+class Search(Job):
     """One search, from its beginning or from where its folder says.
 
     Args:
         run: its folder.
         recipe: its settings.
         data: its images.
+
+    Raises:
+        BudgetError: no network of the space meets the budget.
+        RecipeError: a setting cannot be used.
     """
 
     def __init__(self, run: Run, recipe: Recipe, data: ImageData) -> None:
-        self.run, self.recipe, self.data = run, recipe, data
-        settings = recipe.search
-        self.device = device_of(recipe.machine)
+        super().__init__(run, device_of(recipe.machine), sums=5)
+        self.recipe, self.data = recipe, data
         self.space = space_of(recipe)
         self.costs = Costs.of(recipe, self.space, data)
         self.objective = build_objective(recipe.objective)
-        if recipe.objective.form == "budget":
+        if self._has_budget:
             self._check_budget()
         seed_everything(recipe.seed)
         self.supernet = placed(self.space.supernet(data.shape, len(data.classes)), recipe.machine, self.device)
-        self.weight_optimizer = torch.optim.SGD(
-            self.supernet.network_weights(),
-            settings.weight_lr,
-            settings.momentum,
-            weight_decay=settings.weight_decay,
-            foreach=True,
+        self.bilevel = self._bilevel()
+        self.train_batches, self.valid_batches = self._batches()
+
+    @property
+    def _has_budget(self) -> bool:
+        return self.recipe.objective.form == "budget"
+
+    def _check_budget(self) -> None:
+        """Say at once if no network of the space meets the budget."""
+        edges, count = len(self.space.edge_names), len(self.space.operations)
+        uniform = {level: torch.full((edges, count), 1 / count) for level in LEVELS}
+        self.space.derive_within(uniform, self.costs.network, *bounds_of(self.recipe.objective.target))
+
+    def _bilevel(self) -> Bilevel:
+        settings, machine = self.recipe.search, self.recipe.machine
+        weight_optimizer = torch.optim.SGD(
+            self.supernet.network_weights(), settings.weight_lr, settings.momentum, weight_decay=settings.weight_decay, foreach=True
         )
-        self.architecture_optimizer = torch.optim.Adam(
+        architecture_optimizer = torch.optim.Adam(
             self.supernet.architecture_parameters(),
             settings.alpha_lr,
             (settings.alpha_betas[0], settings.alpha_betas[1]),
             weight_decay=settings.alpha_weight_decay,
         )
-        self.bilevel = Bilevel(
-            Compiled(self.supernet) if recipe.machine.compile else self.supernet,
+        return Bilevel(
+            Compiled(self.supernet) if machine.compile else self.supernet,
             self.objective,
             self.costs.moved_by,
-            self.weight_optimizer,
-            self.architecture_optimizer,
+            weight_optimizer,
+            architecture_optimizer,
             settings.order == 2,
             settings.gradient_clip,
-            autocast_of(recipe.machine, self.device),
+            autocast_of(machine, self.device),
         )
-        self.train_batches, self.valid_batches = self._batches()
-        self.epoch = self.step = 0
-        self.sums = torch.zeros(5, dtype=torch.float64, device=self.device)
-
-    def _check_budget(self) -> None:
-        """Say at once if no network of the space meets the budget."""
-        edges = len(self.space.edge_names)
-        uniform = {level: torch.full((edges, len(self.space.operations)), 1 / len(self.space.operations)) for level in ("normal", "reduce")}
-        self.space.derive_within(uniform, self.costs.network, *self._bounds())
-
-    def _bounds(self) -> tuple[int, int]:
-        return bounds_of(self.recipe.objective.target)
 
     def _batches(self) -> tuple[Batches, Batches]:
         recipe, settings = self.recipe, self.recipe.search
-        split = self.data.train
-        if recipe.data.limit:
-            split = split.subset(torch.arange(min(recipe.data.limit, len(split))))
-        train, valid = halves(split, recipe.seed, settings.train_share)
-        augmentation = Augmentation.none()
-        if settings.augment:
-            usual = default_augmentation(self.data.name, self.data.shape)
-            augmentation = Augmentation(usual.crop_padding, usual.flip, settings.cutout)
-        layout = recipe.machine.channels_last
-        train_batches, valid_batches = (
+        augmentation = augmentation_of(self.data, settings.augment, settings.cutout)
+        parts = halves(training_images(self.data, recipe.data.limit), recipe.seed, settings.train_share)
+        train, valid = (
             Batches(
                 self.data,
                 part,
@@ -145,59 +136,47 @@ class Search:
                 seed=2 * recipe.seed + index,
                 augmentation=augmentation,
                 device=self.device,
-                channels_last=layout,
+                channels_last=recipe.machine.channels_last,
             )
-            for index, part in enumerate((train, valid))
+            for index, part in enumerate(parts)
         )
-        return train_batches, valid_batches
-
-    # -- going through it -----------------------------------------------------------------------------------
+        return train, valid
 
     def finish(self, progress: Progress | None = None) -> Genotype:
         """Search to the end, derive and write the genotype.
 
         Raises:
-            RunError: the folder cannot be written.
+            RunError: the folder cannot be read or written.
         """
-        self._restore()
-        epochs, steps = self.recipe.search.epochs, len(self.train_batches)
-        saved = time.monotonic()
-        while self.epoch < epochs:
-            started = time.monotonic()
-            while self.step < steps:
-                self._one_step()
-                self.step += 1
-                if progress is not None:
-                    progress(self.epoch * steps + self.step, epochs * steps, f"epoch {self.epoch + 1} of {epochs}")
-                if time.monotonic() - saved > CHECKPOINT_SECONDS:
-                    self._save()
-                    saved = time.monotonic()
-            self.run.add_event({**self._event(), "seconds": round(time.monotonic() - started, 3)})
-            self.epoch, self.step = self.epoch + 1, 0
-            self.sums.zero_()
-            self._save()
-            saved = time.monotonic()
-        return self._derived()
+        self.do_epochs(self.recipe.search.epochs, len(self.train_batches), progress)
+        weights = self.weights()
+        strongest = genotype = self.space.derive(weights)
+        cost = self.costs.network
+        if self._has_budget:
+            genotype = self.space.derive_within(weights, cost, *bounds_of(self.recipe.objective.target))
+        self.run.write_json("genotype.json", genotype.to_dict())
+        result = {"metric": cost.metric, "cost": cost.of(genotype), "cost_of_strongest": cost.of(strongest)}
+        self.run.write_json("result.json", {**result, "skips": genotype.count("skip_connect")})
+        return genotype
 
-    def _one_step(self) -> None:
+    def one_step(self) -> None:
+        """One step of the bilevel search, or of the weights alone while it warms up."""
         settings = self.recipe.search
-        lr = cosine(settings.weight_lr, settings.weight_lr_min, self.epoch, settings.epochs)
-        for group in self.weight_optimizer.param_groups:
-            group["lr"] = lr
+        for group in self.bilevel.weight_optimizer.param_groups:
+            group["lr"] = cosine(settings.weight_lr, settings.weight_lr_min, self.epoch, settings.epochs)
         seed_everything(self.recipe.seed, self.epoch, self.step)
         train = self.train_batches.batch(self.epoch, self.step)
         if self.epoch < settings.warmup_epochs:
             loss, logits = self.bilevel.weight_step(train)
             self._count(Step(loss, logits, loss, logits), train[1], train[1])
             return
-        round_, step = divmod(self.epoch * len(self.train_batches) + self.step, len(self.valid_batches))
-        valid = self.valid_batches.batch(round_, step)
+        valid_epoch, valid_step = divmod(self.epoch * len(self.train_batches) + self.step, len(self.valid_batches))
+        valid = self.valid_batches.batch(valid_epoch, valid_step)
         self._count(self.bilevel.step(train, valid), train[1], valid[1])
-        if self.recipe.objective.form == "budget":
+        if self._has_budget:
             self.objective.observe(self.costs.network.of(self.space.derive(self.weights())))
 
     def _count(self, step: Step, train_labels: Tensor, valid_labels: Tensor) -> None:
-        """Add up on the device: reading a number every step would make a GPU wait."""
         train_right = (step.train_logits.argmax(1) == train_labels).double().mean()
         valid_right = (step.valid_logits.argmax(1) == valid_labels).double().mean()
         one = torch.ones((), device=self.device, dtype=torch.float64)
@@ -207,71 +186,43 @@ class Search:
         """The weights of the candidates now, on the CPU."""
         return {level: weights.detach().cpu() for level, weights in self.supernet.weights().items()}
 
-    def _event(self) -> dict[str, Any]:
+    def event(self) -> dict[str, Any]:
+        """Accuracies, costs, and the weights of the candidates."""
         count, train_loss, train_right, valid_loss, valid_right = self.sums.tolist()
         weights = self.weights()
-        entropy = sum(float(torch.special.entr(table).sum(1).mean()) for table in weights.values()) / len(weights)
+        derived = self.space.derive(weights)
         event = {
-            "epoch": self.epoch,
             "train_loss": train_loss / count,
             "train_accuracy": train_right / count,
             "valid_loss": valid_loss / count,
             "valid_accuracy": valid_right / count,
             "cost_metric": self.costs.network.metric,
             "cost": float(self.costs.network(weights)),
-            "derived_cost": self.costs.network.of(self.space.derive(weights)),
+            "derived_cost": self.costs.network.of(derived),
             "moved_by_cost": float(self.costs.moved_by(weights)),
-            "entropy": entropy,
-            "skips": self.space.derive(weights).count("skip_connect"),
+            "entropy": sum(float(torch.special.entr(table).sum(1).mean()) for table in weights.values()) / len(weights),
+            "skips": derived.count("skip_connect"),
             "weights": {level: [[round(value, 6) for value in row] for row in table.tolist()] for level, table in weights.items()},
         }
-        if self.recipe.objective.form == "budget":
+        if self._has_budget:
             event |= {"budget": self.recipe.objective.target, "multiplier": self.objective.state()}
         return event
 
-    # -- stopping and going on ------------------------------------------------------------------------------
+    def state(self) -> dict[str, Any]:
+        """The supernet, both optimizers, and what the objective keeps."""
+        return {
+            "supernet": self.supernet.state_dict(),
+            "weight_optimizer": self.bilevel.weight_optimizer.state_dict(),
+            "architecture_optimizer": self.bilevel.architecture_optimizer.state_dict(),
+            "objective": self.objective.state(),
+        }
 
-    def _save(self) -> None:
-        self.run.save_checkpoint(
-            {
-                "epoch": self.epoch,
-                "step": self.step,
-                "supernet": self.supernet.state_dict(),
-                "weight_optimizer": self.weight_optimizer.state_dict(),
-                "architecture_optimizer": self.architecture_optimizer.state_dict(),
-                "objective": self.objective.state(),
-                "sums": self.sums,
-            }
-        )
-
-    def _restore(self) -> None:
-        state = self.run.load_checkpoint(self.device)
-        if state is not None:
-            self.epoch, self.step = state["epoch"], state["step"]
-            self.supernet.load_state_dict(state["supernet"])
-            self.weight_optimizer.load_state_dict(state["weight_optimizer"])
-            self.architecture_optimizer.load_state_dict(state["architecture_optimizer"])
-            self.objective.restore(state["objective"])
-            self.sums = state["sums"]
-        self.run.rewind(self.epoch)
-
-    def _derived(self) -> Genotype:
-        weights = self.weights()
-        strongest = self.space.derive(weights)
-        genotype = strongest
-        if self.recipe.objective.form == "budget":
-            genotype = self.space.derive_within(weights, self.costs.network, *self._bounds())
-        self.run.write_json("genotype.json", genotype.to_dict())
-        self.run.write_json(
-            "result.json",
-            {
-                "metric": self.costs.network.metric,
-                "cost": self.costs.network.of(genotype),
-                "cost_of_strongest": self.costs.network.of(strongest),
-                "skips": genotype.count("skip_connect"),
-            },
-        )
-        return genotype
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from there."""
+        self.supernet.load_state_dict(state["supernet"])
+        self.bilevel.weight_optimizer.load_state_dict(state["weight_optimizer"])
+        self.bilevel.architecture_optimizer.load_state_dict(state["architecture_optimizer"])
+        self.objective.restore(state["objective"])
 
 
 class Compiled:
@@ -292,8 +243,3 @@ class Compiled:
 def bounds_of(budget: float) -> tuple[int, int]:
     """What a network may cost to meet a budget."""
     return math.ceil(budget * (1 - BUDGET_SLACK)), math.floor(budget)
-
-
-def cosine(first: float, last: float, epoch: int, epochs: int) -> float:
-    """Cosine annealing from one learning rate to another (Loshchilov & Hutter 2017, arXiv:1608.03983, eq. 5)."""
-    return last + (first - last) * (1 + math.cos(math.pi * epoch / epochs)) / 2

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nas.data import Augmentation, Batches, ImageData, default_augmentation, in_order
+from nas.data import Batches, ImageData, in_order
+from nas.job import Job, Progress, augmentation_of, cosine, training_images
 from nas.machine import autocast_of, device_of, placed, seed_everything
 from nas.recipe import Recipe
 from nas.runs import Run
-from nas.searching import CHECKPOINT_SECONDS, Progress, cosine
 from nas.spaces.darts.network import CellNetwork
 
 EVALUATION_BATCH = 256
 
 
-class Training:
+class Training(Job):
     """One training, from its beginning or from where its folder says.
 
     Args:
@@ -30,65 +29,38 @@ class Training:
     """
 
     def __init__(self, run: Run, recipe: Recipe, data: ImageData, network: nn.Module) -> None:
-        self.run, self.recipe, self.data = run, recipe, data
+        super().__init__(run, device_of(recipe.machine), sums=3)
+        self.recipe, self.data = recipe, data
         settings = recipe.train
-        self.device = device_of(recipe.machine)
         self.network = placed(network, recipe.machine, self.device)
         self.forward: Any = torch.compile(self.network) if recipe.machine.compile else self.network
         self.autocast = autocast_of(recipe.machine, self.device)
         self.optimizer = torch.optim.SGD(
             self.network.parameters(), settings.lr, settings.momentum, weight_decay=settings.weight_decay, foreach=True
         )
-        self.batches = self._batches()
-        self.epoch = self.step = 0
-        self.sums = torch.zeros(3, dtype=torch.float64, device=self.device)
-
-    def _batches(self) -> Batches:
-        recipe, settings = self.recipe, self.recipe.train
-        augmentation = Augmentation.none()
-        if settings.augment:
-            usual = default_augmentation(self.data.name, self.data.shape)
-            augmentation = Augmentation(usual.crop_padding, usual.flip, settings.cutout)
-        split = self.data.train
-        if recipe.data.limit:
-            split = split.subset(torch.arange(min(recipe.data.limit, len(split))))
-        return Batches(
-            self.data,
-            split,
+        self.batches = Batches(
+            data,
+            training_images(data, recipe.data.limit),
             settings.batch_size,
             seed=recipe.seed,
-            augmentation=augmentation,
+            augmentation=augmentation_of(data, settings.augment, settings.cutout),
             device=self.device,
             channels_last=recipe.machine.channels_last,
         )
 
     def finish(self, progress: Progress | None = None) -> float:
-        """Train to the end. Returns the accuracy on the test images, which are seen once, in the end."""
-        self._restore()
-        epochs, steps = self.recipe.train.epochs, len(self.batches)
-        saved = time.monotonic()
-        while self.epoch < epochs:
-            started = time.monotonic()
-            while self.step < steps:
-                self._one_step()
-                self.step += 1
-                if progress is not None:
-                    progress(self.epoch * steps + self.step, epochs * steps, f"epoch {self.epoch + 1} of {epochs}")
-                if time.monotonic() - saved > CHECKPOINT_SECONDS:
-                    self._save()
-                    saved = time.monotonic()
-            count, loss, right = self.sums.tolist()
-            event = {"epoch": self.epoch, "train_loss": loss / count, "train_accuracy": right / count}
-            self.run.add_event({**event, "seconds": round(time.monotonic() - started, 3)})
-            self.epoch, self.step = self.epoch + 1, 0
-            self.sums.zero_()
-            self._save()
-            saved = time.monotonic()
+        """Train to the end. Returns the accuracy on the test images, which are seen once, in the end.
+
+        Raises:
+            RunError: the folder cannot be read or written.
+        """
+        self.do_epochs(self.recipe.train.epochs, len(self.batches), progress)
         accuracy = self.accuracy()
         self.run.write_json("result.json", {"test_accuracy": accuracy})
         return accuracy
 
-    def _one_step(self) -> None:
+    def one_step(self) -> None:
+        """One step of gradient descent."""
         settings = self.recipe.train
         for group in self.optimizer.param_groups:
             group["lr"] = cosine(settings.lr, settings.lr_min, self.epoch, settings.epochs)
@@ -127,22 +99,16 @@ class Training:
                 right += (self.network(images).argmax(1) == labels).sum()
         return int(right) / len(self.data.test)
 
-    def _save(self) -> None:
-        self.run.save_checkpoint(
-            {
-                "epoch": self.epoch,
-                "step": self.step,
-                "network": self.network.state_dict(),
-                "optimizer": self.optimizer.state_dict(),
-                "sums": self.sums,
-            }
-        )
+    def event(self) -> dict[str, Any]:
+        """Loss and accuracy on the training images."""
+        count, loss, right = self.sums.tolist()
+        return {"train_loss": loss / count, "train_accuracy": right / count}
 
-    def _restore(self) -> None:
-        state = self.run.load_checkpoint(self.device)
-        if state is not None:
-            self.epoch, self.step = state["epoch"], state["step"]
-            self.network.load_state_dict(state["network"])
-            self.optimizer.load_state_dict(state["optimizer"])
-            self.sums = state["sums"]
-        self.run.rewind(self.epoch)
+    def state(self) -> dict[str, Any]:
+        """The network and the optimizer."""
+        return {"network": self.network.state_dict(), "optimizer": self.optimizer.state_dict()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from there."""
+        self.network.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])

@@ -19,8 +19,8 @@ from flopscope.version import __version__
 
 if TYPE_CHECKING:
     from nas.data import ImageData
+    from nas.job import Progress
     from nas.recipe import Recipe
-    from nas.searching import Progress
 
 
 class _Group(ErrorsAsMessages):

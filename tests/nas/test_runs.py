@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import torch
 
-from nas import searching, training
+from nas import job as job_module
 from nas.data import load
 from nas.errors import RunError
 from nas.models.spec import build
@@ -71,8 +71,7 @@ def _assert_equal(one: Path, other: Path) -> None:
 def _killed_around_writes(start: Callable[[], Any], monkeypatch: pytest.MonkeyPatch) -> int:
     """Die before and after writes of either kind, and go on each time. Returns how often it died."""
     deaths = 0
-    monkeypatch.setattr(searching, "CHECKPOINT_SECONDS", -1.0)  # after every step
-    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", -1.0)
+    monkeypatch.setattr(job_module, "CHECKPOINT_SECONDS", -1.0)  # after every step
     for after in (False, True):
         for name, fatal in (("save_checkpoint", 2), ("add_event", 1)):
             real, calls, job = getattr(Run, name), [], start()

@@ -40,7 +40,7 @@ def run_fused(cell: SearchCell, states: list[Tensor], weights: Tensor) -> list[T
         assert source is not None
         nodes = range(max(state - 1, 0), cell.nodes)
         edges = [cell.edges[node * (node + 3) // 2 + state] for node in nodes]
-        rows = weights[[edge.row for edge in edges]]
+        rows = torch.stack([weights[edge.row] for edge in edges])  # an index would make a GPU wait
         rectified = F.relu(source)
         for position, candidates in enumerate(zip(*(edge.candidates for edge in edges), strict=True)):
             found = _weighted(candidates, source, rectified, rows[:, position])

@@ -1,0 +1,103 @@
+"""What searches and trainings share: epochs of steps, events, checkpoints, and going on after a kill."""
+
+from __future__ import annotations
+
+import math
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from nas.data import Augmentation, ImageData, Split, default_augmentation
+from nas.runs import Run
+
+CHECKPOINT_SECONDS = 60.0
+"""A checkpoint is written after each epoch, and within one after so many seconds."""
+Progress = Callable[[int, int, str], None]
+"""Called after each step with steps done, steps in all, and a few words."""
+
+
+class Job(ABC):
+    """Epochs of steps that can go on from any step.
+
+    Attributes:
+        run: the folder.
+        epoch: the epoch at hand.
+        step: how many of its steps are done.
+        sums: what its steps add up, on the device: reading a number every step would make a GPU wait.
+    """
+
+    def __init__(self, run: Run, device: torch.device, sums: int) -> None:
+        self.run, self.device = run, device
+        self.epoch = self.step = 0
+        self.sums = torch.zeros(sums, dtype=torch.float64, device=device)
+
+    @abstractmethod
+    def one_step(self) -> None:
+        """Do the step at hand; what it does follows from the state, the epoch and the step alone."""
+
+    @abstractmethod
+    def event(self) -> dict[str, Any]:
+        """What there is to say after an epoch."""
+
+    @abstractmethod
+    def state(self) -> dict[str, Any]:
+        """Everything that steps change."""
+
+    @abstractmethod
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from there."""
+
+    def do_epochs(self, epochs: int, steps: int, progress: Progress | None) -> None:
+        """Do what is left to do.
+
+        Raises:
+            RunError: the folder cannot be read or written.
+        """
+        self._go_on()
+        saved = time.monotonic()
+        while self.epoch < epochs:
+            started = time.monotonic()
+            while self.step < steps:
+                self.one_step()
+                self.step += 1
+                if progress is not None:
+                    progress(self.epoch * steps + self.step, epochs * steps, f"epoch {self.epoch + 1} of {epochs}")
+                if time.monotonic() - saved > CHECKPOINT_SECONDS:
+                    self._save()
+                    saved = time.monotonic()
+            self.run.add_event({"epoch": self.epoch, **self.event(), "seconds": round(time.monotonic() - started, 3)})
+            self.epoch, self.step = self.epoch + 1, 0
+            self.sums.zero_()
+            self._save()
+            saved = time.monotonic()
+
+    def _save(self) -> None:
+        self.run.save_checkpoint({"epoch": self.epoch, "step": self.step, "sums": self.sums, **self.state()})
+
+    def _go_on(self) -> None:
+        state = self.run.load_checkpoint(self.device)
+        if state is not None:
+            self.epoch, self.step, self.sums = state["epoch"], state["step"], state["sums"]
+            self.restore(state)
+        self.run.rewind(self.epoch)
+
+
+def training_images(data: ImageData, limit: int) -> Split:
+    """The training images, or the first so many of them."""
+    return data.train.subset(torch.arange(min(limit, len(data.train)))) if limit else data.train
+
+
+def augmentation_of(data: ImageData, augment: bool, cutout: int) -> Augmentation:
+    """The augmentation that is usual for a data set, with cutout; or none."""
+    if not augment:
+        return Augmentation.none()
+    usual = default_augmentation(data.name, data.shape)
+    return Augmentation(usual.crop_padding, usual.flip, cutout)
+
+
+def cosine(first: float, last: float, epoch: int, epochs: int) -> float:
+    """Cosine annealing from one learning rate to another (Loshchilov & Hutter 2017, arXiv:1608.03983, eq. 5)."""
+    return last + (first - last) * (1 + math.cos(math.pi * epoch / epochs)) / 2
