@@ -159,10 +159,21 @@ def table(rows: list[dict[str, Any]]) -> str:
                     f"{mean(row['flops'] for row in group) / 1e6:.2f}",
                     f"{min(row['flops'] for row in group) / 1e6:.2f} to {max(row['flops'] for row in group) / 1e6:.2f}",
                     f"{mean(row['skips'] for row in group):.1f}",
+                    f"{mean(weightless(row['genotype']) for row in group):.1f}",
                     f"{mean(accuracy):.1%} ± {stdev(accuracy) if len(accuracy) > 1 else 0:.1%}",
                 ]
             )
-    return tabulate(lines, ["search", "networks", "MFLOPs", "range", "skips", "test accuracy"], tablefmt="github", disable_numparse=True)
+    return tabulate(
+        lines,
+        ["search", "networks", "MFLOPs", "range", "skips", "without weights", "test accuracy"],
+        tablefmt="github",
+        disable_numparse=True,
+    )
+
+
+def weightless(genotype: dict[str, Any]) -> int:
+    """How many edges of a genotype skip or pool."""
+    return sum(name == "skip_connect" or "pool" in name for name, _ in (*genotype["normal"], *genotype["reduce"]))
 
 
 def main() -> None:

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from flopscope.relax import CostModel
 from nas.genotype import Genotype
+from nas.spaces.darts.edges import edge_between
 from nas.spaces.darts.pricing import Row, edge_probabilities
 
 LEVELS = ("normal", "reduce")
@@ -72,11 +73,6 @@ class CellCost:
             cells: how many cells of each kind there are.
         """
         return replace(self, constant=0, tables={level: table + offset * cells[level] for level, table in self.tables.items()})
-
-
-def edge_between(state: int, node: int) -> int:
-    """The row of the edge from a state to a node."""
-    return node * (node + 3) // 2 + state
 
 
 def tabulated(model: CostModel, rows: list[Row], metric: str, operations: tuple[str, ...], nodes: int, *, derives: bool) -> CellCost:

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from nas.errors import BudgetError
 from nas.genotype import INPUTS, Edge, Genotype
-from nas.spaces.darts.cost import LEVELS, CellCost, edge_between
+from nas.spaces.darts.cost import LEVELS, CellCost
+from nas.spaces.darts.edges import edge_between
 
 TINY = 1e-300
 """A weight of zero has a strength all the same, so that two edges can always be chosen."""

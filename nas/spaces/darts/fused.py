@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from nas.spaces.darts.edges import edge_between
 from nas.spaces.darts.operations import FactorizedReduce, Pool, Separable, SeparableChain, Skip, Zero
 
 if TYPE_CHECKING:
@@ -39,8 +40,9 @@ def run_fused(cell: SearchCell, states: list[Tensor], weights: Tensor) -> list[T
         source = states[state] if state < 2 else sums[state - 2]
         assert source is not None
         nodes = range(max(state - 1, 0), cell.nodes)
-        edges = [cell.edges[node * (node + 3) // 2 + state] for node in nodes]
-        rows = torch.stack([weights[edge.row] for edge in edges])  # an index would make a GPU wait
+        numbers = [edge_between(state, node) for node in nodes]
+        edges = [cell.edges[number] for number in numbers]
+        rows = torch.stack([weights[number] for number in numbers])  # an index would make a GPU wait
         rectified = F.relu(source)
         for position, candidates in enumerate(zip(*(edge.candidates for edge in edges), strict=True)):
             found = _weighted(candidates, source, rectified, rows[:, position])

@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from flopscope.errors import OptionError
 from nas.genotype import INPUTS, Genotype
 from nas.spaces.darts.cost import LEVELS, CellCost
+from nas.spaces.darts.edges import sources
 from nas.spaces.darts.network import CellNetwork, NetworkShape
 from nas.spaces.darts.operations import operation
-from nas.spaces.darts.supernet import sources
 
 NANOSECONDS = 1_000_000
 """In a millisecond."""

@@ -13,11 +13,12 @@ from nas.genotype import Genotype
 from nas.relaxations.softmax import softmax
 from nas.spaces.darts.cost import CellCost, tabulated
 from nas.spaces.darts.derivation import derive, derive_within
+from nas.spaces.darts.edges import sources
 from nas.spaces.darts.latency import LatencyTable
 from nas.spaces.darts.network import CellNetwork, NetworkShape
 from nas.spaces.darts.operations import DARTS_OPERATIONS, OPERATIONS
 from nas.spaces.darts.pricing import price_network, price_search
-from nas.spaces.darts.supernet import CellSuperNet, Relaxation, sources
+from nas.spaces.darts.supernet import CellSuperNet, Relaxation
 from nas.spaces.space import Weights
 
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nas.relaxations.softmax import softmax
+from nas.spaces.darts.edges import sources
 from nas.spaces.darts.fused import run_fused
 from nas.spaces.darts.network import CellShape, NetworkShape, Stem, preprocessing
 from nas.spaces.darts.operations import operation
@@ -112,11 +113,6 @@ class SearchCell(nn.Module):
         for other in incoming[1:]:
             total = total + other
         return total
-
-
-def sources(nodes: int) -> list[int]:
-    """The state that each edge of a cell comes from, in the order of edges: all into the first node, then all into the second."""
-    return [state for node in range(nodes) for state in range(2 + node)]
 
 
 class CellSuperNet(nn.Module):
