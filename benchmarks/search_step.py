@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import copy
 import json
-import resource
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -113,12 +112,10 @@ def measure(name: str, second_order: bool, options: argparse.Namespace) -> dict[
     layout = [(images.contiguous(memory_format=torch.channels_last), labels) for images, labels in batches]
     plain(*batches)
     fast.step(*layout)
-    moved = max(float((one - other).abs().max()) for one, other in zip(net.network_weights(), twin.network_weights(), strict=True))
-    alphas = max(
-        float((one - other).abs().max()) for one, other in zip(net.architecture_parameters(), twin.architecture_parameters(), strict=True)
-    )
+    moved = _difference(net.network_weights(), twin.network_weights())
+    alphas = _difference(net.architecture_parameters(), twin.architecture_parameters())
     times: dict[str, list[float]] = {"plain": [], "ours": []}
-    memory = {}
+    memory: dict[str, float] = {}
     for _ in range(options.repeats):
         for who, run in (("plain", lambda: plain(*batches)), ("ours", lambda: fast.step(*layout))):
             seconds, peak = _timed(run, options.device)
@@ -128,6 +125,11 @@ def measure(name: str, second_order: bool, options: argparse.Namespace) -> dict[
         "setting": name, "order": 2 if second_order else 1, "batch": size, "plain_seconds": times["plain"], "our_seconds": times["ours"],
         "ratio": median(times["plain"]) / median(times["ours"]), "weights_differ_by": moved, "alphas_differ_by": alphas, "peak_mb": memory,
     }  # fmt: skip
+
+
+def _difference(one: list[Tensor], other: list[Tensor]) -> float:
+    with torch.no_grad():
+        return max(float((mine - theirs).abs().max()) for mine, theirs in zip(one, other, strict=True))
 
 
 def _timed(run: Callable[[], Any], device: str) -> tuple[float, float]:
@@ -150,12 +152,18 @@ def peak_alone(options: argparse.Namespace) -> None:
     net = space.supernet(image, 10)
     cost = space.cells_cost("flops", image, 10, K3)
     batches = [(torch.randn(options.batch or size, *image), torch.randint(10, (options.batch or size,))) for _ in range(2)]
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = _peak_mb()
     if who == "plain":
         PlainStep(net, cost, order == "2")(*batches)
     else:
         ours(net, cost, order == "2", options).step(*[(x.contiguous(memory_format=torch.channels_last), y) for x, y in batches])
-    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+    print(_peak_mb() - before)
+
+
+def _peak_mb() -> float:
+    """The peak of this process's memory; that of `resource.getrusage` would begin with the parent's."""
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) / 1024
 
 
 def _peaks(result: dict[str, Any], options: argparse.Namespace) -> dict[str, float]:
