@@ -42,7 +42,7 @@ def test_every_option_in_the_usage_exists() -> None:
 
 def test_the_examples_of_relaxed_costs_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    section = README[README.index("## Cost as a differentiable function") : README.index("## How it compares")]
+    section = README[README.index("## Cost as a differentiable function") : README.index("## Search")]
     search, own_choice, questions, widths, closed = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
     names: dict[str, Any] = {"torchvision": torchvision}
     setup, loop, step = search.partition("for _ in range(5):")
