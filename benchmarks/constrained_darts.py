@@ -132,14 +132,11 @@ def random_jobs(found: list[dict[str, Any]], profile: str, out: Path, per_networ
     for row in found:
         if row["k3"] not in MATCHED:
             continue
-        draw = random.Random(row["seed"])
+        draw, recipe = random.Random(row["seed"]), recipe_of(profile, row["k3"], row["seed"])
         for index in range(per_network):
             name = f"random-{row['name']}-{index}"
             path = out / f"{name}.json"
-            if not path.exists():
-                random_genotype(recipe_of(profile, row["k3"], row["seed"]), row["flops"], draw).save(path)
-            else:
-                random_genotype(recipe_of(profile, row["k3"], row["seed"]), row["flops"], draw)  # so that the next draw is the next
+            random_genotype(recipe, row["flops"], draw).save(path)
             jobs.append(Job(name, profile, row["k3"], row["seed"], str(out), str(path)))
     return jobs
 

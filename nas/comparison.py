@@ -16,8 +16,8 @@ from nas.models.spec import build
 from nas.recipe import Recipe
 from nas.report.tradeoff import Point
 from nas.runs import RECIPE, Run
+from nas.searching import network_shape
 from nas.spaces.darts.latency import milliseconds
-from nas.spaces.darts.network import NetworkShape
 
 HEADERS = {
     "name": "network",
@@ -68,8 +68,7 @@ def row_of(spec: str, recipe: Recipe, data: ImageData, repeats: int = 20) -> Row
         name = run.about().get("label", folder.name)
         if (folder / "genotype.json").is_file():
             spec = str(folder)
-    shape = NetworkShape(recipe.network.channels, recipe.network.layers, recipe.network.stem)
-    network = build(spec, data.shape, len(data.classes), shape).eval()
+    network = build(spec, data.shape, len(data.classes), network_shape(recipe)).eval()
     total = flopscope.analyze(network, "x".join(map(str, (1, *data.shape)))).total
     time = milliseconds(network, torch.zeros(1, *data.shape), repeats)
     searched = (folder / "genotype.json").is_file() or spec.startswith("published:") or spec.endswith(".json")

@@ -30,14 +30,24 @@ BUDGET_SLACK = 0.02
 
 def space_of(recipe: Recipe) -> DartsSpace:
     """The space of a recipe."""
-    space, network = recipe.space, recipe.network
+    space = recipe.space
     return DartsSpace(
         space.operations,
         space.nodes,
         NetworkShape(space.channels, space.layers),
-        NetworkShape(network.channels, network.layers, network.stem),
+        network_shape(recipe),
         init_scale=space.init_scale,
     )
+
+
+def network_shape(recipe: Recipe) -> NetworkShape:
+    """How the network that is trained is stacked."""
+    return NetworkShape(recipe.network.channels, recipe.network.layers, recipe.network.stem)
+
+
+def latency_table(recipe: Recipe) -> LatencyTable | None:
+    """The measured times that the objective names, if it does."""
+    return LatencyTable.load(Path(recipe.objective.table)) if recipe.objective.table else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +65,7 @@ class Costs:
             RecipeError: the objective's cost is of nothing that there is.
         """
         settings, classes = recipe.objective, len(data.classes)
-        table = LatencyTable.load(Path(settings.table)) if settings.table else None
+        table = latency_table(recipe)
         network = space.network_cost(settings.metric, data.shape, classes, table)
         if settings.of == "network":
             return cls(network, network)

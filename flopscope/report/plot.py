@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
     from flopscope.report.sweep import Sweep
 
-_SUFFIXES = (".png", ".svg", ".pdf")
+SUFFIXES = (".png", ".svg", ".pdf")
 _NAMES = {"B": "batch size", "S": "sequence length", "R": "resolution (pixels per side)"}
-_UNITS = {
+UNITS = {
     "macs": "MACs",
     "flops": "FLOPs",
     "params": "parameters",
@@ -25,7 +25,7 @@ _UNITS = {
     "access_bytes": "bytes read and written",
 }
 _MOST_LABELS, _MOST_TICKS = 10, 12
-_WIDE = 10
+WIDE = 10
 """Values that spread further than this factor are drawn on a logarithmic scale."""
 
 
@@ -36,8 +36,8 @@ def check_plot(path: Path) -> None:
         OptionError: its format is none that is drawn.
         MissingPackageError: matplotlib is not installed.
     """
-    if path.suffix.lower() not in _SUFFIXES:
-        raise OptionError(f"--plot {path}: the name must end in {', '.join(_SUFFIXES[:-1])} or {_SUFFIXES[-1]}")
+    if path.suffix.lower() not in SUFFIXES:
+        raise OptionError(f"--plot {path}: the name must end in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}")
     try:
         import matplotlib  # noqa: F401
     except ImportError as error:
@@ -83,14 +83,14 @@ def _draw_lines(axes: Axes, found: Sweep) -> None:
     for i, (label, counts) in enumerate(lines.items()):
         axes.plot(sizes, [float(count) for count in counts], color=colors[i], linewidth=1.8, label=label if i in shown else None, **style)
     counts = [count for line in lines.values() for count in line]
-    is_wide = min(counts) > 0 and (_spread(sizes) > _WIDE or _spread(counts) > _WIDE)  # then powers are straight lines
+    is_wide = min(counts) > 0 and (_spread(sizes) > WIDE or _spread(counts) > WIDE)  # then powers are straight lines
     if is_wide:
         axes.set_xscale("log", base=2)
         axes.set_yscale("log")
     _label_sizes(axes.xaxis, sizes, is_wide)
     _label_counts(axes.yaxis, counts, is_wide)
     axes.set_xlabel(_NAMES.get(along, along))
-    axes.set_ylabel(f"{'at least ' if found.mark else ''}{_UNITS[found.metric]}")
+    axes.set_ylabel(f"{'at least ' if found.mark else ''}{UNITS[found.metric]}")
     if others:
         handles, labels = axes.get_legend_handles_labels()
         axes.legend(handles[::-1], labels[::-1], loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)  # topmost line first

@@ -102,7 +102,7 @@ def derive(folder: Path, budget: str | None, output: Path | None) -> None:
 
     from nas.errors import RunError
     from nas.runs import Run
-    from nas.searching import bounds_of, space_of
+    from nas.searching import bounds_of, latency_table, space_of
 
     run = Run.open(folder, "search")
     events = run.events()
@@ -115,7 +115,7 @@ def derive(folder: Path, budget: str | None, output: Path | None) -> None:
     data = _data(recipe, None)
     changes = dict(_budget(budget))
     metric = changes.get("objective.metric", recipe.objective.metric)
-    cost = space.network_cost(metric, data.shape, len(data.classes), _table(recipe))
+    cost = space.network_cost(metric, data.shape, len(data.classes), latency_table(recipe))
     if budget is not None:
         genotype = space.derive_within(weights, cost, *bounds_of(changes["objective.target"]))
     click.echo(f"{genotype}\n{cost.of(genotype):,} {metric} as a network")
@@ -142,6 +142,7 @@ def train(
     from nas.machine import seed_everything
     from nas.models.spec import build, genotype_of
     from nas.runs import RECIPE, Run
+    from nas.searching import network_shape
     from nas.training import Training
 
     if resume is not None:
@@ -158,13 +159,15 @@ def train(
         genotype = genotype_of(network)
         label = Path(network).name if genotype is not None else network
         folder = Run.vacant(out or Path("runs") / f"train-{label.replace(':', '-').replace('/', '-')}")
-        build(network, data.shape, len(data.classes), _shape(chosen))  # what cannot be built leaves no folder
+        build(network, data.shape, len(data.classes), network_shape(chosen))  # what cannot be built leaves no folder
         run = Run.create(folder, "train", chosen, data, {"network": network, "label": label})
         if genotype is not None:
             run.write_json("genotype.json", genotype.to_dict())
     spec = str(run.folder) if (run.folder / "genotype.json").is_file() else str(network)
     seed_everything(chosen.seed)
-    job = Training(run, chosen, data, build(spec, data.shape, len(data.classes), _shape(chosen), auxiliary=chosen.train.auxiliary > 0))
+    job = Training(
+        run, chosen, data, build(spec, data.shape, len(data.classes), network_shape(chosen), auxiliary=chosen.train.auxiliary > 0)
+    )
     with _progress("training") as progress:
         accuracy = job.finish(progress)
     click.echo(f"{run.about()['label']}: test accuracy {accuracy:.2%}\nwrote {run.folder}")
@@ -254,18 +257,6 @@ def _data(recipe: Recipe, root: Path | None) -> ImageData:
     settings = recipe.data
     place = root if root is not None else Path(settings.root) if settings.root else None
     return load(settings.name, place, size=settings.size or None)
-
-
-def _shape(recipe: Recipe) -> Any:
-    from nas.spaces.darts.network import NetworkShape
-
-    return NetworkShape(recipe.network.channels, recipe.network.layers, recipe.network.stem)
-
-
-def _table(recipe: Recipe) -> Any:
-    from nas.spaces.darts.latency import LatencyTable
-
-    return LatencyTable.load(Path(recipe.objective.table)) if recipe.objective.table else None
 
 
 def _budget(text: str | None) -> list[tuple[str, Any]]:

@@ -7,26 +7,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flopscope.errors import MissingPackageError, OptionError
+from flopscope.report.plot import SUFFIXES as SUFFIXES
+from flopscope.report.plot import UNITS
+from flopscope.report.plot import WIDE as WIDE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.legend import Legend
 
-SUFFIXES = (".png", ".svg", ".pdf")
 DPI = 150
 INK, GRAY, GRID = "#222222", "#767676", "#e3e3e3"
 COLORS = ("#1f5fa8", "#c2570c", "#2e7d4f", "#8e3b8a", "#a8323e", "#5c5c5c", "#0b7f8c", "#7a6200")
 """Dark enough for text on white, and told apart by people who confuse red and green when they come in this order."""
-WIDE = 10
-"""Values that spread further than this factor are drawn on a logarithmic scale."""
-_UNITS = {
-    "macs": "MACs",
-    "flops": "FLOPs",
-    "params": "parameters",
-    "access": "elements read and written",
-    "access_bytes": "bytes read and written",
-}
 
 
 def check(path: Path) -> None:
@@ -81,7 +74,7 @@ def clean(axes: Axes) -> None:
 
 def unit(metric: str) -> str:
     """How a metric of flopscope is written beside an axis; the name itself where it is none of them."""
-    return _UNITS.get(metric, metric)
+    return UNITS.get(metric, metric)
 
 
 def is_wide(values: Sequence[float]) -> bool:

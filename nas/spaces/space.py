@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Protocol
 
 from torch import Tensor, nn
 
@@ -29,24 +29,3 @@ class SuperNet(Protocol):
 
 Cost = Callable[[Weights], Tensor]
 """An expected cost, as a function of the weights of candidates: a float64 scalar on the CPU."""
-
-
-class Space(Protocol):
-    """What can be chosen. It knows no search and no objective."""
-
-    @property
-    def operations(self) -> tuple[str, ...]:
-        """The names of the candidates."""
-
-    @property
-    def edge_names(self) -> list[str]:
-        """The names of the choices of each kind."""
-
-    def supernet(self, image: tuple[int, int, int], classes: int) -> Any:
-        """The network that a search trains, a module with the methods of `SuperNet`."""
-
-    def derive(self, weights: Weights) -> Any:
-        """The genotype that weights stand for."""
-
-    def network(self, genotype: Any, image: tuple[int, int, int], classes: int, *, auxiliary: bool = False) -> nn.Module:
-        """The network of a genotype, as it is trained."""

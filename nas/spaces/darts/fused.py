@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from nas.spaces.darts.supernet import SearchCell
 
 SMALL = 2**17
-"""Elements of a state (batch included) up to which grouping the convolutions of several edges pays on a CPU (`benchmarks.search_step`)."""
+"""Elements of a state (batch included) up to which grouping the convolutions of several edges is taken to pay on a CPU."""
 
 
 def run_fused(cell: SearchCell, states: list[Tensor], weights: Tensor) -> list[Tensor]:
