@@ -6,7 +6,7 @@ modules: in a supernet batch normalisation has no weights (``affine=False``), an
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import gcd
 
 import torch
@@ -74,6 +74,10 @@ class Separable(nn.Sequential):
 class SeparableChain(nn.Sequential):
     """One (dilated) or two (plain) separable convolutions; the first has the stride."""
 
+    def __init__(self, channels: int, kernel: int, strides: Sequence[int], dilation: int = 1, *, affine: bool) -> None:
+        super().__init__(*(Separable(channels, kernel, stride, dilation, affine=affine) for stride in strides))
+        self.stride, self.dilation = strides[0], dilation
+
 
 class ReLUConvBN(nn.Sequential):
     """ReLU, convolutions, batch normalisation."""
@@ -107,14 +111,11 @@ class FactorizedReduce(nn.Module):
 
 
 def _separable(kernel: int) -> Callable[[int, int, bool], nn.Module]:
-    def build(channels: int, stride: int, affine: bool) -> nn.Module:
-        return SeparableChain(*(Separable(channels, kernel, step, 1, affine=affine) for step in (stride, 1)))
-
-    return build
+    return lambda channels, stride, affine: SeparableChain(channels, kernel, (stride, 1), affine=affine)
 
 
 def _dilated(kernel: int) -> Callable[[int, int, bool], nn.Module]:
-    return lambda channels, stride, affine: SeparableChain(Separable(channels, kernel, stride, 2, affine=affine))
+    return lambda channels, stride, affine: SeparableChain(channels, kernel, (stride,), dilation=2, affine=affine)
 
 
 def _row_and_column(length: int) -> Callable[[int, int, bool], nn.Module]:
