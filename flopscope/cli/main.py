@@ -63,6 +63,10 @@ _OPTIONS = (
     click.option("--exact", is_flag=True, help="Write counts in full instead of with four digits."),
     click.option("--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help="Write to a file instead of the terminal."),
     click.option("--strict", is_flag=True, help="Fail (exit code 3) if any op is not counted."),
+    click.option(
+        "--attention", type=click.Choice(("dense", "effective")), default="dense", show_default=True,
+        help="Count masked attention as dense kernels compute it, or only the pairs that masks allow.",
+    ),
 )  # fmt: skip
 
 
@@ -87,12 +91,13 @@ def analyze(
     exact: bool,
     output: Path | None,
     strict: bool,
+    attention: Any,
     by: Any,
     depth: int | None,
 ) -> None:
     """Tell what the model of a SPEC costs."""
     with patience(f"analysing {spec}"):
-        report = _analyze(spec, settings, inputs, strict)
+        report = _analyze(spec, settings, inputs, strict, attention)
         text = _report_text(report, by, style, depth, exact)
     emit(text, output)
 
@@ -101,7 +106,14 @@ def analyze(
 @click.argument("specs", nargs=-1, required=True, metavar="SPEC...")
 @_options
 def compare(
-    specs: Sequence[str], inputs: Sequence[str], settings: Sequence[str], style: str, exact: bool, output: Path | None, strict: bool
+    specs: Sequence[str],
+    inputs: Sequence[str],
+    settings: Sequence[str],
+    style: str,
+    exact: bool,
+    output: Path | None,
+    strict: bool,
+    attention: Any,
 ) -> None:
     """Tell what several models cost, in one table."""
     import json
@@ -109,7 +121,7 @@ def compare(
     from flopscope.cli.progress import progress
     from flopscope.report import Comparison
 
-    reports = {spec: _analyze(spec, settings, inputs, strict) for spec in progress(specs, "analysing")}
+    reports = {spec: _analyze(spec, settings, inputs, strict, attention) for spec in progress(specs, "analysing")}
     comparison = Comparison(reports)
     text = json.dumps(comparison.to_dicts(), indent=2) + "\n" if style == "json" else comparison.to_table(style, exact=exact)  # type: ignore[arg-type]
     emit(text, output)
@@ -135,11 +147,11 @@ def list_models(source: str, pattern: str) -> None:
     click.echo("\n".join(f"{source}:{name}" for name in found))
 
 
-def _analyze(spec: str, settings: Sequence[str], inputs: Sequence[str], strict: bool) -> Any:
+def _analyze(spec: str, settings: Sequence[str], inputs: Sequence[str], strict: bool, attention: Any) -> Any:
     import flopscope
 
     loaded = flopscope.load(spec, parse_settings(settings), inputs)
-    return loaded.noted(flopscope.analyze(loaded.model, *loaded.args, strict=strict, **loaded.kwargs))
+    return loaded.noted(flopscope.analyze(loaded.model, *loaded.args, strict=strict, attention=attention, **loaded.kwargs))
 
 
 def _report_text(report: Any, by: Any, style: str, depth: int | None, exact: bool) -> str:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -20,12 +20,14 @@ from flopscope.errors import FlopscopeError, InputError, NeedsDataError, OptionE
 from flopscope.frontends.torch.cells import meta_like, private_copy, type_of
 from flopscope.frontends.torch.census import Census, take_census
 from flopscope.frontends.torch.guard import untouched
+from flopscope.frontends.torch.masks import MOST_MASK_ELEMENTS, MaskCounter
 from flopscope.frontends.torch.recorder import Recorder
 from flopscope.frontends.torch.scopes import ScopeListener, listening
 from flopscope.frontends.torch.tracer import MOST_CONCRETE_ELEMENTS, DataNeeded, Tracer
 from flopscope.graph import Graph
 
 Execute = Literal["auto", "never", "always"]
+Attention = Literal["dense", "effective"]
 MOST_BYTES_TO_EXECUTE = 16 * 2**30
 """A model whose weights would have to be made up is not run for real if they take more than this."""
 
@@ -36,6 +38,7 @@ def trace(
     kwargs: Mapping[str, Any] | None = None,
     *,
     execute: Execute = "auto",
+    attention: Attention = "dense",
     opaque: Sequence[type[nn.Module]] = (),
     watch: Callable[[Tracer, Recorder], ScopeListener] | None = None,
     readable: Collection[int] = (),
@@ -51,6 +54,8 @@ def trace(
         args: positional inputs of the model, nested as it wants them.
         kwargs: named inputs of the model.
         execute: when to run for real: ``"auto"`` (where values are needed), ``"never"`` or ``"always"``.
+        attention: whether fused attention is counted ``"dense"`` (every query meets every key) or ``"effective"`` (only the pairs that its
+            mask allows, where the mask's values are known).
         opaque: module classes that become one op each, whatever is inside them.
         watch: makes the listener that is told about modules in place of the recorder, which it must tell in turn.
         readable: the ids of weights whose values the model may read.
@@ -62,10 +67,12 @@ def trace(
     """
     if execute not in ("auto", "never", "always"):
         raise OptionError(f"execute must be 'auto', 'never' or 'always', but is {execute!r}")
+    if attention not in get_args(Attention):
+        raise OptionError(f"attention must be 'dense' or 'effective', but is {attention!r}")
     with _disable_current_modes():  # an analysis inside a traced model is none of its ops
         owner = getattr(model, "__self__", model)  # a bound method of a module belongs to the module
         census = take_census(owner) if isinstance(owner, nn.Module) else Census.of_function(_name_of(model))
-        call = _Call(model, args, dict(kwargs or {}), census, tuple(opaque), watch, readable)
+        call = _Call(model, args, dict(kwargs or {}), census, tuple(opaque), watch, readable, attention)
         why, notes = "execute='always' was asked for", []
         if execute != "always":
             found = _from_shapes(call)
@@ -91,6 +98,7 @@ class _Call:
     opaque: tuple[type, ...]
     watch: Callable[[Tracer, Recorder], ScopeListener] | None
     readable: Collection[int]
+    attention: Attention
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -143,8 +151,11 @@ def _attempt(call: _Call, execute: bool, notes: list[str]) -> Graph:
     graph = Graph(name=_name_of(model))
     graph.notes = notes
     data_of_weight = _data_of_weight if execute else _small_integers
-    limit = max([MOST_CONCRETE_ELEMENTS, *integers])
-    tracer = Tracer(census.inventory, data_of_weight, execute=execute, most_concrete=limit, readable=call.readable)
+    counts_masks = call.attention == "effective"
+    limit = max([MOST_MASK_ELEMENTS if counts_masks else MOST_CONCRETE_ELEMENTS, *integers])
+    tracer = (MaskCounter if counts_masks else Tracer)(
+        census.inventory, data_of_weight, execute=execute, most_concrete=limit, readable=call.readable
+    )
     recorder = Recorder(tracer, census, call.opaque)
     listener = recorder if call.watch is None else call.watch(tracer, recorder)
     twins = _adopt_inputs(tracer, call.args, call.kwargs, graph, execute)
