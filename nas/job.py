@@ -10,8 +10,10 @@ from typing import Any
 
 import torch
 
+from nas.checked import ADVICE, first_line
 from nas.data import Augmentation, ImageData, Split, default_augmentation
-from nas.runs import Run
+from nas.errors import RunError
+from nas.runs import CHECKPOINT, Run
 
 CHECKPOINT_SECONDS = 60.0
 """A checkpoint is written after each epoch, and within one after so many seconds."""
@@ -80,8 +82,15 @@ class Job(ABC):
     def _go_on(self) -> None:
         state = self.run.load_checkpoint(self.device)
         if state is not None:
-            self.epoch, self.step, self.sums = state["epoch"], state["step"], state["sums"]
-            self.restore(state)
+            try:
+                self.sums.copy_(state["sums"])
+                self.restore(state)
+            except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+                raise RunError(
+                    f"{self.run.folder / CHECKPOINT} does not fit the recipe and the network of its run ({first_line(error)}): one of them "
+                    f"was changed. {ADVICE}"
+                ) from error
+            self.epoch, self.step = state["epoch"], state["step"]
         self.run.rewind(self.epoch)
 
 

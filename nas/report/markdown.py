@@ -7,29 +7,31 @@ from typing import Any
 from tabulate import tabulate
 
 from nas.genotype import Genotype
+from nas.recipe import Recipe
 from nas.report.cells import draw_cells
 from nas.report.curves import draw_history
 from nas.report.heatmap import draw_weights
-from nas.runs import Run
+from nas.runs import GENOTYPE, REPORT, RESULT, Run
+from nas.searching import recorded_weights
+from nas.spaces.darts.space import DartsSpace
 
 
-def write_search_report(run: Run, operations: tuple[str, ...], edge_names: list[str]) -> None:
+def write_search_report(run: Run, space: DartsSpace) -> None:
     """Write ``report.md``, ``history.png``, ``weights.png`` and ``cells.png`` of a search that is finished.
 
     Raises:
         RunError: a file cannot be read or written.
     """
-    events, result = run.events(), run.read_json("result.json")
-    genotype = Genotype.from_dict(run.read_json("genotype.json"))
+    events = run.events(**dict.fromkeys(_COLUMNS, float))
+    weights = {level: table.tolist() for level, table in recorded_weights(run, space).items()}
+    result = run.read_json(RESULT, metric=str, cost=int, cost_of_strongest=int, skips=int)
+    genotype, recipe = Genotype.load(run.folder / GENOTYPE), run.recipe()
     draw_history(events, run.folder / "history.png")
-    draw_weights(events[-1]["weights"], operations, edge_names, run.folder / "weights.png")
+    draw_weights(weights, space.operations, space.edge_names, run.folder / "weights.png")
     draw_cells(genotype, run.folder / "cells.png")
-    recipe = run.recipe()
-    rows = [[event["epoch"] + 1, *(_cell(event[key]) for key in _COLUMNS)] for event in _spread(events)]
     lines = [
         f"# Search: {recipe.name}",
-        f"{recipe.source}. Data: {recipe.data.name}. Seed {recipe.seed}. All settings are in `recipe.toml`, the versions in "
-        "`environment.json`.",
+        f"{recipe.source}. {_origin(recipe)}",
         f"The network that the cells make ({recipe.network.layers} layers, {recipe.network.channels} channels) costs "
         f"**{result['cost']:,} {result['metric']}**{_budget_words(recipe.objective.target, result)}. It has {result['skips']} skip "
         "connections.",
@@ -39,11 +41,11 @@ def write_search_report(run: Run, operations: tuple[str, ...], edge_names: list[
         "## Accuracy and cost over time",
         "![Accuracy and cost over time](history.png)",
         "Validation accuracy is that of the batches which moved the architecture, before they did; no weight was trained on them.",
-        tabulate(rows, ["epoch", *_COLUMNS.values()], tablefmt="github", disable_numparse=True),
+        _table(events, _COLUMNS),
         "## Weights of the candidates at the end",
         "![Weights of the candidates](weights.png)",
     ]
-    run.write_text("report.md", "\n\n".join(lines) + "\n")
+    run.write_text(REPORT, "\n\n".join(lines) + "\n")
 
 
 _COLUMNS = {
@@ -54,6 +56,15 @@ _COLUMNS = {
     "entropy": "entropy",
     "skips": "skips",
 }
+
+
+def _origin(recipe: Recipe) -> str:
+    return f"Data: {recipe.data.name}. Seed {recipe.seed}. All settings are in `recipe.toml`, the versions in `environment.json`."
+
+
+def _table(events: list[dict[str, Any]], columns: dict[str, str]) -> str:
+    rows = [[event["epoch"] + 1, *(_cell(event[key]) for key in columns)] for event in _spread(events)]
+    return tabulate(rows, ["epoch", *columns.values()], tablefmt="github", disable_numparse=True)
 
 
 def _cell(value: Any) -> str:
