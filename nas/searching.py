@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -90,6 +90,8 @@ class Search(Job):
         RecipeError: a setting cannot be used.
     """
 
+    steadied_by: ClassVar[str] = "search.weight_lr, search.alpha_lr or search.gradient_clip"
+
     def __init__(self, run: Run, recipe: Recipe, data: ImageData) -> None:
         super().__init__(run, device_of(recipe.machine), sums=5)
         self.recipe, self.data = recipe, data
@@ -158,6 +160,7 @@ class Search(Job):
 
         Raises:
             RunError: the folder cannot be read or written.
+            DivergedError: a loss is no number any more.
         """
         self.do_epochs(self.recipe.search.epochs, len(self.train_batches), progress)
         weights = self.weights()

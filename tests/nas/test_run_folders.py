@@ -307,3 +307,27 @@ def test_what_a_kill_left_of_a_line_is_no_damage(copy: Callable[[str], Path]) ->
         file.write('{"epoch": 1, "tr')
     _run("search", "--resume", "s")
     assert len(Run(Path("s")).events()) == 1
+
+
+# -- what diverges --------------------------------------------------------------------------------------------
+
+HUGE = {
+    "search": ("--set", "search.weight_lr=1e30", "--set", "search.gradient_clip=1e30", "--set", "search.epochs=2"),
+    "train": ("--set", "train.lr=1e30", "--set", "train.epochs=2"),
+}
+
+
+def test_a_search_that_diverges_is_no_success(copy: Callable[[str], Path]) -> None:
+    said = _refused("search", "small", *TINY, *HUGE["search"], "--out", "new")
+    assert "after epoch 2 train_loss is nan" in said
+    assert "Lower search.weight_lr" in said
+    assert len(Run(Path("new")).events()) == 1
+    assert not (Path("new") / "genotype.json").exists()
+
+
+@pytest.mark.parametrize(("epochs", "says"), [(2, "after epoch 2 train_loss is nan"), (1, "what the network says of the test images")])
+def test_a_training_that_diverges_is_no_success(epochs: int, says: str, made: Path, copy: Callable[[str], Path]) -> None:
+    said = _refused("train", made / "s", *HUGE["train"], "--set", f"train.epochs={epochs}", "--out", "new")
+    assert says in said
+    assert "Lower train.lr" in said
+    assert not (Path("new") / "result.json").exists()
