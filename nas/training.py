@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from nas.data import Batches, ImageData, in_order
 from nas.job import Job, Progress, augmentation_of, cosine, training_images
 from nas.machine import autocast_of, device_of, placed, seed_everything
+from nas.models.spec import cost_of
 from nas.recipe import Recipe
 from nas.runs import RESULT, Run
 from nas.spaces.darts.network import CellNetwork
@@ -26,6 +27,10 @@ class Training(Job):
         recipe: its settings.
         data: its images.
         network: what is trained; in training mode it may return a pair of logits, the second of an auxiliary head or ``None``.
+
+    Raises:
+        RecipeError: a setting cannot be used.
+        FlopscopeError: the network cannot be run on the images.
     """
 
     steadied_by: ClassVar[str] = "train.lr or train.gradient_clip"
@@ -34,6 +39,7 @@ class Training(Job):
         super().__init__(run, device_of(recipe.machine), sums=3)
         self.recipe, self.data = recipe, data
         settings = recipe.train
+        self.cost = cost_of(network, data.shape)
         self.network = placed(network, recipe.machine, self.device)
         self.forward: Any = torch.compile(self.network) if recipe.machine.compile else self.network
         self.autocast = autocast_of(recipe.machine, self.device)
@@ -59,7 +65,8 @@ class Training(Job):
         """
         self.do_epochs(self.recipe.train.epochs, len(self.batches), progress)
         accuracy = self.accuracy()
-        self.run.write_json(RESULT, {"test_accuracy": accuracy})
+        cost = {metric: getattr(self.cost, metric) for metric in ("params", "macs", "flops", "access")}
+        self.run.write_json(RESULT, {"test_accuracy": accuracy, **cost})
         return accuracy
 
     def one_step(self) -> None:

@@ -137,6 +137,7 @@ def train(
     from nas.genotype import Genotype
     from nas.machine import seed_everything
     from nas.models.spec import build, genotype_of
+    from nas.report.markdown import write_training_report
     from nas.runs import RECIPE, Run
     from nas.searching import network_shape
     from nas.training import Training
@@ -163,7 +164,12 @@ def train(
         Run.create(folder, "train", chosen, data, about, cells)
     with _progress("training") as progress:
         accuracy = job.finish(progress)
-    click.echo(f"{job.run.label()}: test accuracy {accuracy:.2%}\nwrote {folder}")
+    write_training_report(job.run)
+    cost = job.cost
+    click.echo(
+        f"{job.run.label()}: test accuracy {accuracy:.2%}\n{cost.params:,} params, {cost.macs:,} MACs, {cost.flops:,} FLOPs, "
+        f"{cost.access:,} access\nwrote {folder}/report.md"
+    )
 
 
 @main.command()

@@ -48,6 +48,29 @@ def write_search_report(run: Run, space: DartsSpace) -> None:
     run.write_text(REPORT, "\n\n".join(lines) + "\n")
 
 
+def write_training_report(run: Run) -> None:
+    """Write ``report.md``, ``history.png`` and, of a network of cells, ``cells.png`` of a training that is finished.
+
+    Raises:
+        RunError: a file cannot be read or written.
+    """
+    events = run.events(**dict.fromkeys(_TRAINING_COLUMNS, float))
+    result = run.read_json(RESULT, test_accuracy=float, **dict.fromkeys(_COSTS, int))
+    network, recipe = run.network(), run.recipe()
+    draw_history(events, run.folder / "history.png")
+    lines = [
+        f"# Training: {run.label()}",
+        f"Recipe {recipe.name}. {_origin(recipe)}",
+        f"**Test accuracy {result['test_accuracy']:.2%}**. Epochs: {len(events)}; the test images were seen once, in the end.",
+        tabulate([[f"{result[key]:,}" for key in _COSTS]], list(_COSTS.values()), tablefmt="github", disable_numparse=True),
+    ]
+    if isinstance(network, Genotype):
+        draw_cells(network, run.folder / "cells.png")
+        lines += ["## Cells", "![The cells](cells.png)", f"```\n{network}\n```"]
+    lines += ["## Accuracy over time", "![Accuracy over time](history.png)", _table(events, _TRAINING_COLUMNS)]
+    run.write_text(REPORT, "\n\n".join(lines) + "\n")
+
+
 _COLUMNS = {
     "train_accuracy": "train accuracy",
     "valid_accuracy": "validation accuracy",
@@ -56,6 +79,8 @@ _COLUMNS = {
     "entropy": "entropy",
     "skips": "skips",
 }
+_TRAINING_COLUMNS = {"train_loss": "train loss", "train_accuracy": "train accuracy"}
+_COSTS = {"params": "params", "macs": "MACs", "flops": "FLOPs", "access": "access"}
 
 
 def _origin(recipe: Recipe) -> str:

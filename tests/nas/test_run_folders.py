@@ -88,6 +88,9 @@ def test_each_run_is_counted_on_its_own_images(made: Path) -> None:
             assert int(row["macs"]) == flopscope.analyze(network, f"1x1x{side}x{side}").total.macs
             trained = made / ("t" if side == 8 else "t16")
             result = json.loads((trained / "result.json").read_text())
+            assert {key: float(row[key]) for key in ("params", "macs", "flops", "access")} == {
+                key: value for key, value in result.items() if key != "test_accuracy"
+            }
             assert float(row["accuracy"]) == result["test_accuracy"]
         assert rows["digits 1x8x8, 10 classesFalse"]["macs"] == rows["digits 1x8x8, 10 classesTrue"]["macs"]
 
@@ -122,6 +125,17 @@ def test_a_folder_whose_name_ends_like_a_file(copy: Callable[[str], Path]) -> No
     assert "s,0." in _run("compare", "t.json", "--format", "csv")
 
 
+def test_a_training_says_what_the_network_costs(made: Path) -> None:
+    result = json.loads((made / "t/result.json").read_text())
+    report = (made / "t/report.md").read_text()
+    assert all(f"{result[key]:,}" in report for key in ("params", "macs", "flops", "access"))
+    assert f"{result['test_accuracy']:.2%}" in report
+    assert all((made / "t" / name).stat().st_size > 0 for name in ("history.png", "cells.png"))
+    assert not (made / "m/cells.png").exists()
+    printed = _run("train", "--resume", made / "t")
+    assert f"{result['params']:,} params, {result['macs']:,} MACs, {result['flops']:,} FLOPs, {result['access']:,} access" in printed
+
+
 def test_a_model_is_trained_again_from_the_folder_of_its_training(copy: Callable[[str], Path]) -> None:
     copy("m")
     _run("train", "m", "--out", "again")
@@ -150,7 +164,7 @@ def test_what_the_images_decide_is_no_option(option: str, copy: Callable[[str], 
 # -- where a run begins ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", [name for name in FILES if name not in ("recipe.toml", "report.md")])
+@pytest.mark.parametrize("name", [name for name in FILES if name != "recipe.toml"])
 def test_no_run_begins_beside_the_files_of_another(name: str, copy: Callable[[str], Path], made: Path, tmp_path: Path) -> None:
     (tmp_path / "new").mkdir()
     shutil.copy(made / "t" / name, tmp_path / "new")
@@ -264,6 +278,7 @@ DAMAGE: list[tuple[tuple[str, ...], str, str, Any, str]] = [
     (SEARCH, "s", "events.jsonl", b"\xff\n", "cannot read"),
     (SEARCH, "s", "events.jsonl", b"\xff", "cannot read"),
     (SEARCH, "s", "events.jsonl", _edit('"reduce": ', '"other": '), "cannot be read ('reduce')"),
+    (TRAIN, "t", "events.jsonl", '{"epoch": 0}\n', "is missing"),
     (DERIVE, "s", "events.jsonl", "", "has not finished an epoch yet"),
     (DERIVE, "s", "events.jsonl", b"\xff", "cannot read"),
     (DERIVE, "s", "events.jsonl", '{"epoch": 0, "weights": {}}\n', "cannot be read ('normal')"),

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 import torch
 
+import flopscope
 from nas import job as job_module
 from nas.data import load
 from nas.errors import RunError
@@ -116,7 +117,10 @@ def test_a_training_that_was_killed_between_writes_ends_the_same(tmp_path: Path,
     accuracy = _train(tmp_path / "whole", recipe).finish()
     _killed_around_writes(lambda: _train(tmp_path / "killed", recipe), monkeypatch)
     _assert_equal(tmp_path / "whole", tmp_path / "killed")
-    assert Run(tmp_path / "killed").read_json("result.json") == {"test_accuracy": accuracy}
+    result = Run(tmp_path / "killed").read_json("result.json")
+    used = flopscope.analyze(space_of(recipe).network(CELLS, (1, 8, 8), 10).eval(), "1x1x8x8").total  # without the auxiliary head
+    cost = {"params": used.params, "macs": used.macs, "flops": used.flops, "access": used.access}
+    assert result == {"test_accuracy": accuracy, **cost}
 
 
 def test_a_process_that_is_killed_ends_the_same(tmp_path: Path) -> None:
