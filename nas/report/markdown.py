@@ -7,7 +7,7 @@ from typing import Any
 from tabulate import tabulate
 
 from nas.genotype import Genotype
-from nas.recipe import Recipe
+from nas.recipe import ObjectiveSettings, Recipe
 from nas.report.cells import draw_cells
 from nas.report.curves import draw_history
 from nas.report.heatmap import draw_weights
@@ -22,7 +22,7 @@ def write_search_report(run: Run, space: DartsSpace) -> None:
     Raises:
         RunError: a file cannot be read or written.
     """
-    events = run.events(**dict.fromkeys(_COLUMNS, float))
+    events = run.events(moved_by_cost=float, **dict.fromkeys(_COLUMNS, float))
     weights = {level: table.tolist() for level, table in recorded_weights(run, space).items()}
     result = run.read_json(RESULT, metric=str, cost=int, cost_of_strongest=int, skips=int)
     genotype, recipe = Genotype.load(run.folder / GENOTYPE), run.recipe()
@@ -33,8 +33,8 @@ def write_search_report(run: Run, space: DartsSpace) -> None:
         f"# Search: {recipe.name}",
         f"{recipe.source}. {_origin(recipe)}",
         f"The network that the cells make ({recipe.network.layers} layers, {recipe.network.channels} channels) costs "
-        f"**{result['cost']:,} {result['metric']}**{_budget_words(recipe.objective.target, result)}. It has {result['skips']} skip "
-        "connections.",
+        f"**{result['cost']:,} {result['metric']}**{_budget_words(recipe.objective, result)}. It has {result['skips']} skip "
+        f"connections.{_target_words(recipe.objective, events[-1]['moved_by_cost'])}",
         "## Cells",
         "![The cells](cells.png)",
         f"```\n{genotype}\n```",
@@ -81,6 +81,7 @@ _COLUMNS = {
 }
 _TRAINING_COLUMNS = {"train_loss": "train loss", "train_accuracy": "train accuracy"}
 _COSTS = {"params": "params", "macs": "MACs", "flops": "FLOPs", "access": "access"}
+_SUBJECTS = {"cells": "the candidates in the cells", "supernet": "the supernet", "network": "the network"}
 
 
 def _origin(recipe: Recipe) -> str:
@@ -105,10 +106,20 @@ def _spread(events: list[dict[str, Any]], most: int = 12) -> list[dict[str, Any]
     return [events[round(index * (len(events) - 1) / (most - 1))] for index in range(most)]
 
 
-def _budget_words(target: float, result: dict[str, Any]) -> str:
-    if not target or result["cost"] > target:
+def _budget_words(objective: ObjectiveSettings, result: dict[str, Any]) -> str:
+    if objective.form != "budget":
         return ""
-    words = f", {result['cost'] / target:.1%} of its budget of {target:,.0f}"
+    words = f", {result['cost'] / objective.target:.1%} of its budget of {objective.target:,.0f}"
     if result["cost"] != result["cost_of_strongest"]:
         words += f" (the strongest network without it would cost {result['cost_of_strongest']:,})"
     return words
+
+
+def _target_words(objective: ObjectiveSettings, expected: float) -> str:
+    """How near the cost that the objective speaks of came to a target, which nothing makes it meet."""
+    if objective.form not in ("absolute", "power"):
+        return ""
+    return (
+        f" The objective's target is {objective.target:,.0f} {objective.metric} of {_SUBJECTS[objective.of]}, whose expected cost was "
+        f"{expected:,.0f} at the end, {expected / objective.target:.1%} of it."
+    )

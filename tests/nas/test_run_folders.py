@@ -18,7 +18,9 @@ from click.testing import CliRunner
 import flopscope
 from nas.cli.main import main
 from nas.genotype import Genotype
+from nas.recipe import ObjectiveSettings
 from nas.recipe import load as load_recipe
+from nas.report.markdown import _budget_words, _target_words
 from nas.runs import FILES, Run
 from nas.searching import network_shape
 from nas.spaces.darts.network import CellNetwork
@@ -346,3 +348,28 @@ def test_a_training_that_diverges_is_no_success(epochs: int, says: str, made: Pa
     assert says in said
     assert "Lower train.lr" in said
     assert not (Path("new") / "result.json").exists()
+
+
+# -- what the report says of a target -------------------------------------------------------------------------
+
+
+def test_only_a_budget_is_called_one() -> None:
+    result = {"cost": 90, "cost_of_strongest": 120}
+    objectives = {form: ObjectiveSettings(form=form, target=100.0, metric="macs", of="cells") for form in ("budget", "absolute", "none")}
+    words = {form: (_budget_words(settings, result), _target_words(settings, 110.0)) for form, settings in objectives.items()}
+    assert words["budget"] == (", 90.0% of its budget of 100 (the strongest network without it would cost 120)", "")
+    target = " The objective's target is 100 macs of the candidates in the cells, whose expected cost was 110 at the end, 110.0% of it."
+    assert words["absolute"] == ("", target)
+    assert words["none"] == ("", "")
+
+
+def test_the_report_of_a_search_with_a_target(tmp_path: Path) -> None:
+    settings = ("objective.form=absolute", "objective.target=90000", "objective.weight=1", "objective.of=supernet")
+    _run("search", "small", *TINY, *(part for setting in settings for part in ("--set", setting)), "--out", tmp_path / "run")
+    expected = Run(tmp_path / "run").events()[-1]["moved_by_cost"]
+    report = (tmp_path / "run/report.md").read_text()
+    assert (
+        f"target is 90,000 flops of the supernet, whose expected cost was {expected:,.0f} at the end, {expected / 90000:.1%} of it."
+        in report
+    )
+    assert "budget" not in report
