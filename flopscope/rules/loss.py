@@ -22,6 +22,7 @@ FLOPS_PER_ELEMENT = {
     "hinge_embedding_loss": 3,  # compare, max(0, margin - x)
     "multi_margin_loss": 3,  # max(0, margin - x[y] + x[i])
     "multilabel_margin_loss": 3,
+    "multilabel_margin_loss_forward": 3,
 }
 
 
