@@ -106,3 +106,24 @@ def attention_backward(op: Signature) -> Cost:
 def split_heads(op: Signature) -> Cost:
     """``[b, h, l, e] x 3 = transform([b, l, 3 d], [3 d])``."""
     return count(op, other=op["qkv"].elements + quotient(op["qkv"].elements, 3))
+
+
+@rule(
+    "onnx::Attention",
+    flops="2 per MAC of q.k and p.v; per score 1 for the scale, 1 for a mask, 3 for a soft cap, 5 for the softmax",
+    source="ONNX operator Attention, version 23",
+)
+def onnx_attention(op: Signature) -> Cost:
+    """``y, [b, h', s, e], [b, h', s, v], [b, h, l, s] = attention(q, k, v, mask?, past keys?, past values?)``: s counts the past too."""
+    _, keys, values, scores = op.outputs
+    masked = op.get("attn_mask") is not None or bool(op.get("is_causal", False))
+    per_score = 1 + masked + (3 if op.get("softcap", 0.0) else 0) + SOFTMAX_FLOPS
+    return count(op, macs=scores.elements * (keys.shape[-1] + values.shape[-1]), other=per_score * scores.elements)
+
+
+@rule("onnx::RotaryEmbedding", flops="3 per element that is rotated: two products and an addition", source="Su et al. 2021, arXiv:2104.09864, eq. 34")
+def onnx_rotary(op: Signature) -> Cost:
+    """``x = rotary(x, cos, sin)``: of a head as many elements as the tables have columns, twice."""
+    x = op["x"]
+    heads = x.elements // x.shape[-1] if len(x.shape) == 4 else x.elements // x.shape[-1] * (op.get("num_heads", 0) or 1)
+    return count(op, other=3 * heads * 2 * op["cos_cache"].shape[-1])

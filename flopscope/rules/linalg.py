@@ -122,11 +122,11 @@ def ormqr(op: Signature) -> Cost:
 def _right_sides(op: Signature, matrix: TensorType, right: TensorType) -> tuple[int, int]:
     """The batch of a solver and its right-hand sides per matrix, of which a vector is one."""
     solution = op.output.shape
-    n = _square(matrix)
+    _square(matrix)
     is_vector = len(right.shape) == 1 or (len(right.shape) == len(matrix.shape) - 1 and right.shape == matrix.shape[:-1])
     if is_vector:
         return prod(solution[:-1]), 1
-    return prod(solution[:-2]), solution[-1] if op.get("left", True) else quotient(prod(solution[-2:]), n)
+    return prod(solution[:-2]), solution[-1 if op.get("left", True) else -2]
 
 
 @rule(

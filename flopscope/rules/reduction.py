@@ -138,6 +138,8 @@ def cosine_similarity(op: Signature) -> Cost:
     """``[*] = cosine_similarity([*, d], [*, d], dim)``."""
     x1, x2 = op.inputs[0], op.inputs[1]
     rank = max(len(x1.shape), len(x2.shape))
+    if rank == 0:
+        return count(op, other=6 + 5)
     dim = op.get("dim", 1) % rank - rank
     length = broadcast(*(type.shape[dim] for type in (x1, x2) if len(type.shape) >= -dim))
     return count(op, other=(6 * length + 5) * op.output.elements)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -20,11 +21,12 @@ from flopscope.rules.uncounted import CLOSED, OPENED, why_uncounted
 
 NAMESPACES = (
     "aten", "prims", "torchvision", "image", "quantized", "_quantized", "quantized_decomposed", "quantization", "sparse", "mkldnn", "mkl",
-    "mkldnn_prepacked", "onednn", "inductor", "rngprims", "_c10d_functional", "c10d_functional", "profiler",
+    "mkldnn_prepacked", "onednn", "inductor", "rngprims", "_c10d_functional", "c10d_functional", "profiler", "torch_nn",
+    "onnx",
 )  # fmt: skip
 _REGISTER = (
     "torchvision", "torch.ao.quantization.fx._decomposed", "torch._higher_order_ops", "torch._higher_order_ops.triton_kernel_wrap",
-    "torch._dynamo._trace_wrapped_higher_order_op",
+    "torch._dynamo._trace_wrapped_higher_order_op", "torch.nn.modules.linear_cross_entropy", "torch.onnx.ops",
 )  # fmt: skip
 """Modules that register ops when they are imported."""
 
@@ -57,7 +59,8 @@ class Standing:
 def standings() -> Iterator[Standing]:
     """The standing of every op of the installed torch."""
     for module in _REGISTER:
-        importlib.import_module(module)
+        with suppress(ModuleNotFoundError):  # another version of torch, or no torchvision
+            importlib.import_module(module)
     dispatched = set(torch._C._dispatch_get_all_op_names())
     for schema in torch._C._jit_get_all_schemas():
         name, overload = str(schema.name), str(schema.overload_name)
