@@ -121,7 +121,11 @@ def onnx_attention(op: Signature) -> Cost:
     return count(op, macs=scores.elements * (keys.shape[-1] + values.shape[-1]), other=per_score * scores.elements)
 
 
-@rule("onnx::RotaryEmbedding", flops="3 per element that is rotated: two products and an addition", source="Su et al. 2021, arXiv:2104.09864, eq. 34")
+@rule(
+    "onnx::RotaryEmbedding",
+    flops="3 per element that is rotated: two products and an addition",
+    source="Su et al. 2021, arXiv:2104.09864, eq. 34",
+)
 def onnx_rotary(op: Signature) -> Cost:
     """``x = rotary(x, cos, sin)``: of a head as many elements as the tables have columns, twice."""
     x = op["x"]

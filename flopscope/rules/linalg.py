@@ -13,7 +13,7 @@ from flopscope.rules import factors
 from flopscope.rules.complex_numbers import MACS, is_complex
 from flopscope.rules.factors import WORKING_NOTE, Operations
 from flopscope.rules.registry import count, expect, prod, rule
-from flopscope.rules.sizes import quotient, smallest
+from flopscope.rules.sizes import largest, quotient, smallest
 
 _GOLUB = "Golub & Van Loan, Matrix Computations (4th edition)"
 
@@ -204,7 +204,7 @@ def least_squares(op: Signature) -> Cost:
     *_, rows, columns = op["self"].shape
     right = op["b"]
     sides = 1 if len(right.shape) == len(op["self"].shape) - 1 else right.shape[-1]
-    m, n = (rows, columns) if rows >= columns else (columns, rows)
+    m, n = largest(rows, columns), smallest(rows, columns)
     return _published(op, _batch(op["self"]) * (quotient(2 * n * n * (3 * m - n), 3) + sides * n * (4 * m - n)))
 
 
@@ -223,7 +223,7 @@ def symmetric_eigen(op: Signature) -> Cost:
 
 
 def _eigh_flops(n: int, *, vectors: bool) -> int:
-    return 9 * n * n * n if vectors else 4 * n * n * n // 3
+    return 9 * n * n * n if vectors else quotient(4 * n * n * n, 3)
 
 
 @rule(
@@ -254,10 +254,10 @@ def svd(op: Signature) -> Cost:
 
 
 def _svd_flops(rows: int, columns: int, *, vectors: bool, full: bool = False) -> int:
-    m, n = (rows, columns) if rows >= columns else (columns, rows)
+    m, n = largest(rows, columns), smallest(rows, columns)
     if not vectors:
-        return 4 * n * n * (3 * m - n) // 3
-    return 4 * m * m * n + 8 * m * n * n + 9 * n * n * n if full else 14 * m * n * n + 8 * n * n * n
+        return quotient(4 * n * n * (3 * m - n), 3)  # type: ignore[no-any-return]
+    return 4 * m * m * n + 8 * m * n * n + 9 * n * n * n if full else 14 * m * n * n + 8 * n * n * n  # type: ignore[no-any-return]
 
 
 @rule(

@@ -6,7 +6,7 @@ The shape of a packed weight may say little; the shapes of the input and of the 
 from __future__ import annotations
 
 from flopscope.cost import Cost
-from flopscope.graph import Packed, Signature
+from flopscope.graph import Packed, Signature, TensorType
 from flopscope.rules.quantization import DEQUANTIZE, QUANTIZE, SOURCE
 from flopscope.rules.registry import count, expect, rule
 from flopscope.rules.sizes import quotient
@@ -111,7 +111,7 @@ def fused_transpose(op: Signature) -> Cost:
 @rule("mkldnn_prepacked::conv2d_run", flops="2 per MAC, 1 per output element for the bias", source=_CONVOLUTION)
 def packed_convolution(op: Signature) -> Cost | None:
     """``[n, o, h, w] = conv([n, c, h, w], packed)``."""
-    packed = op["W_prepack"]
+    packed = op.get("W_prepack")
     if not isinstance(packed, Packed):
         return None
     out = op.output.elements
@@ -139,10 +139,10 @@ def embedding(op: Signature) -> Cost:
     indices, out = op["indices"], op.output
     looked_up = indices.elements * out.shape[-1]
     in_bag = ("bag" in op.target) * (1 + (op.get("per_sample_weights") is not None))
-    weight = op["weight"]
+    weight = op.get("weight")
     table = weight.weight if isinstance(weight, Packed) else weight
     others = [(type.elements, type) for type in op.read if type is not table]
-    reads = others if isinstance(table, str) else [(looked_up, table), *others]
+    reads = [(looked_up, table), *others] if isinstance(table, TensorType) else others
     return count(op, other=(DEQUANTIZE + in_bag) * looked_up, reads=reads)
 
 

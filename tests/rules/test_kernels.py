@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-import torchvision  # noqa: F401 - registers its ops
+import torchvision
 from torch import Tensor, nn
 
 import flopscope
@@ -66,7 +66,10 @@ def test_every_kernel_of_attention_costs_what_attention_costs() -> None:
     expected = counts(nn.functional.scaled_dot_product_attention, e(2, 3, 4, 8), e(2, 3, 5, 8), e(2, 3, 5, 8))
     q, k = t(2, 4, 3, 8), t(2, 5, 3, 8)
     for name in ("_flash_attention_forward", "_efficient_attention_forward"):
-        assert cost(f"aten::{name}", q, query=q, key=k, value=k, dropout_p=0.0, max_q=4, max_k=5, is_causal=False, custom_mask_type=0) == expected
+        assert (
+            cost(f"aten::{name}", q, query=q, key=k, value=k, dropout_p=0.0, max_q=4, max_k=5, is_causal=False, custom_mask_type=0)
+            == expected
+        )
     q, k = t(2, 3, 4, 8), t(2, 3, 5, 8)
     assert cost("aten::_cudnn_attention_forward", q, query=q, key=k, value=k, max_q=4, max_k=5) == expected
     assert cost("aten::_triton_scaled_dot_attention", q, q=q, k=k, v=k) == expected
@@ -90,7 +93,10 @@ def test_products_with_packed_weights_are_products() -> None:
     assert cost("aten::_scaled_mm_v2", out, **scaled) == (macs, 0)
     assert cost("mkldnn::_linear_pointwise", out, X=x, W=t(24, 16), B=t(24), attr="relu") == (macs, 2 * 6 * 24)
     assert cost("aten::_sparse_semi_structured_linear", out, input=x, weight=t(24, 8), meta=t(24, 1)) == (macs // 2, 0)
-    assert cost("aten::cudnn_convolution_relu", t(1, 8, 4, 4), self=t(1, 3, 6, 6), weight=t(8, 3, 3, 3), bias=t(8)) == (8 * 16 * 27, 2 * 8 * 16)
+    assert cost("aten::cudnn_convolution_relu", t(1, 8, 4, 4), self=t(1, 3, 6, 6), weight=t(8, 3, 3, 3), bias=t(8)) == (
+        8 * 16 * 27,
+        2 * 8 * 16,
+    )
 
 
 def quantized(module: nn.Module, shape: tuple[int, ...]) -> tuple[int, int]:

@@ -134,8 +134,13 @@ def test_numbers_of_the_working_note() -> None:
     n, m, k = 10, 20, 5
     assert factors.lu_inverse(n) == (Fraction(2, 3) * 1000 + 50 + Fraction(50, 6), Fraction(2, 3) * 1000 - 150 + Fraction(50, 6))
     assert factors.cholesky_inverse(n) == (Fraction(1000, 3) + 100 + Fraction(20, 3), Fraction(1000, 3) - 50 + Fraction(10, 6))
-    assert factors.qr(m, n, n) == (m * 100 - Fraction(1000, 3) + 50 + m * n + Fraction(230, 6), m * 100 - Fraction(1000, 3) + 50 + Fraction(50, 6))
-    assert factors.reflections_to_matrix(m, n, k).products == 2 * m * n * k - (m + n) * 25 + Fraction(250, 3) + 2 * n * k - 25 - Fraction(25, 3)
+    assert factors.qr(m, n, n) == (
+        m * 100 - Fraction(1000, 3) + 50 + m * n + Fraction(230, 6),
+        m * 100 - Fraction(1000, 3) + 50 + Fraction(50, 6),
+    )
+    assert factors.reflections_to_matrix(m, n, k).products == 2 * m * n * k - (m + n) * 25 + Fraction(250, 3) + 2 * n * k - 25 - Fraction(
+        25, 3
+    )
     assert factors.apply_reflections(m, n, k) == (2 * m * n * k - n * 25 + 2 * n * k, 2 * m * n * k - n * 25 + n * k)
 
 
