@@ -334,7 +334,7 @@ _EXPONENTIAL_PRODUCTS = 5
     source="Bader, Blanes & Casas 2019, Mathematics 7(12):1174, table 1",
 )  # fmt: skip
 def matrix_exp(op: Signature) -> Cost:
-    """``[*, n, n] = matrix_exp([*, n, n])`` of a norm below 1.09; the gradient is an exponential of a matrix twice as wide."""
+    """``[*, n, n] = matrix_exp([*, n, n])`` of a norm below 1.09 (in double precision); the gradient is an exponential of a matrix twice as wide."""
     matrix = _matrix(op)
     n = _square(matrix) * (2 if op.kind == "matrix_exp_backward" else 1)
     return count(op, macs=(MACS if is_complex(op) else 1) * _batch(matrix) * _EXPONENTIAL_PRODUCTS * n * n * n)
