@@ -89,6 +89,17 @@ class TensorType:
 _TYPES: dict[tuple[Any, ...], TensorType] = {}
 
 
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """Weights that a backend keeps in a layout of its own, by what they were before they were packed. In a signature it is no tensor."""
+
+    weight: TensorType
+    bias: TensorType | None = None
+
+    def __repr__(self) -> str:
+        return f"packed {self.weight}{'' if self.bias is None else f' + {self.bias}'}"
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Signature:
     """What an op computes, without where: everything that its cost can depend on.
