@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from flopscope.errors import MissingPackageError, SpecError
+from flopscope.frontends.sources.hf_classes import class_for
 from flopscope.frontends.sources.hf_inputs import inputs_for
 from flopscope.frontends.sources.loaded import Loaded, built, no_such_name
 
@@ -40,7 +41,7 @@ def load(name: str, settings: Mapping[str, Any]) -> Loaded:
     """
     transformers = _transformers()
     config = _config(transformers, name, settings)
-    model_class = _class_for(transformers, config)
+    model_class = class_for(transformers, config)
     model = built(lambda: _from_config(model_class, config), f"hf:{name}").eval()
     kwargs, note = inputs_for(model, config)
     return Loaded(f"hf:{name}", model, (), kwargs, (f"built as {type(model).__name__}",), note)
@@ -78,20 +79,3 @@ def _config(transformers: Any, name: str, settings: Mapping[str, Any]) -> Any:
     except Exception as error:
         raise SpecError(f"transformers does not accept this config of type {name!r}: {type(error).__name__}: {error}") from error
 
-
-def _class_for(transformers: Any, config: Any) -> Any:
-    """The class that the config names, else what the type is mostly used as: a language model with its head, or the bare model."""
-    for name in config.architectures or ():
-        if hasattr(transformers, name):
-            return getattr(transformers, name)
-    auto = transformers.models.auto.modeling_auto
-    kind = config.model_type
-    if kind in auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES:
-        return transformers.AutoModelForSeq2SeqLM
-    if kind in auto.MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES:
-        return transformers.AutoModelForSpeechSeq2Seq
-    if kind in auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and kind not in auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES:
-        return transformers.AutoModelForCausalLM
-    if kind in auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES:
-        return transformers.AutoModelForMaskedLM
-    return transformers.AutoModel
