@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from flopscope.errors import MissingPackageError
 from flopscope.report.rows import KindRow, ModuleRow, OpRow
-from flopscope.report.text import METRIC_HEADERS, TableFormat, metric_cells, shape_text, si
+from flopscope.report.text import METRIC_HEADERS, TableFormat, counted, metric_cells, shape_text, si
 
 if TYPE_CHECKING:
     import pandas
@@ -99,7 +99,7 @@ def summary(report: Report) -> str:
         f"params  {total.params:,}   ({trainable:,} trainable; buffers {buffers:,})",
         f"access  {at_least}{total.access:,} elements, {si(total.access_bytes, 'B')} "
         f"({si(total.bytes_read, 'B')} read, {si(total.bytes_written, 'B')} written)",
-        f"inputs  {', '.join(str(value.type) for value in report.graph.inputs) or 'none'}",
+        f"inputs  {counted(str(value.type) for value in report.graph.inputs) or 'none'}",
     ]
     if report.uncounted:
         counts = Counter(row.op for row in report.uncounted)

@@ -10,7 +10,9 @@ from typing import Any
 from flopscope.errors import MissingPackageError, SpecError
 from flopscope.frontends.sources.hf_classes import class_for
 from flopscope.frontends.sources.hf_inputs import inputs_for
-from flopscope.frontends.sources.loaded import Loaded, built, no_such_name
+from flopscope.frontends.sources.hf_phases import Generation, phase_inputs
+from flopscope.frontends.sources.loaded import Loaded, built, explained, no_such_name
+from flopscope.frontends.torch.building import building
 
 
 def _transformers() -> Any:
@@ -32,19 +34,32 @@ def names() -> list[str]:
     return sorted(_transformers().CONFIG_MAPPING)
 
 
-def load(name: str, settings: Mapping[str, Any]) -> Loaded:
-    """The model of a type, of a folder with a ``config.json``, or of such a file.
+def load(name: str, settings: Mapping[str, Any], generation: Generation | None = None) -> Loaded:
+    """The model of a type, of a folder with a ``config.json``, or of such a file, with its own inputs or those of a phase of generation.
 
     Raises:
-        SpecError: there is no such type or file, or the config cannot be built.
+        SpecError: there is no such type or file, or the config cannot be built, or the model does not generate.
+        InputError: the model cannot read such a context.
         MissingPackageError: transformers is not installed.
     """
     transformers = _transformers()
     config = _config(transformers, name, settings)
     model_class = class_for(transformers, config)
-    model = built(lambda: _from_config(model_class, config), f"hf:{name}").eval()
-    kwargs, note = inputs_for(model, config)
+    model = _built(model_class, config, f"hf:{name}").eval()
+    kwargs, note = inputs_for(model, config) if generation is None else phase_inputs(model, config, generation)
     return Loaded(f"hf:{name}", model, (), kwargs, (f"built as {type(model).__name__}",), note)
+
+
+def _built(model_class: Any, config: Any, what: str) -> Any:
+    """The model without memory. Few constructors need data: only these are run for real, because most models are too large for that."""
+    with explained(what):
+        try:
+            with building():
+                return _from_config(model_class, config)
+        except RuntimeError as error:
+            if not any(sign in str(error).lower() for sign in ("meta", "unallocated", "data pointer")):
+                raise
+    return built(lambda: _from_config(model_class, config), what)
 
 
 def _from_config(model_class: Any, config: Any) -> Any:
@@ -78,4 +93,3 @@ def _config(transformers: Any, name: str, settings: Mapping[str, Any]) -> Any:
         return config_class(**{**fields, **settings})
     except Exception as error:
         raise SpecError(f"transformers does not accept this config of type {name!r}: {type(error).__name__}: {error}") from error
-

@@ -21,7 +21,7 @@ _PLACEHOLDERS = {
 }
 
 
-def inputs_for(model: Any, config: Any) -> tuple[Inputs, str]:
+def inputs_for(model: Any, config: Any, tokens: int | None = None) -> tuple[Inputs, str]:
     """The inputs that the model's forward needs, and a note that says which were chosen.
 
     Images and sound are what the family's own processor makes of a blank picture of 480 x 640 or of one second, unless the config states
@@ -30,11 +30,12 @@ def inputs_for(model: Any, config: Any) -> tuple[Inputs, str]:
     Args:
         model: the built model; its ``main_input_name`` says what it mainly reads.
         config: its config, which knows image sizes and the like.
+        tokens: the length of the text, with its placeholders, in place of 128 beside them.
     """
     names = inspect.signature(model.forward).parameters
     inputs, dropped = _media(model, config, names)
     if _reads_text(model, config, names, inputs):
-        text, lost = _text(model, config, names, inputs)
+        text, lost = _text(model, config, inputs, tokens)
         if lost:
             inputs, dropped = {}, list(inputs)
         inputs = {"input_ids": text, **inputs}
@@ -115,13 +116,13 @@ def _reads_text(model: Any, config: Any, names: Mapping[str, Any], inputs: Input
     return not inputs or main_name(model) == "input_ids" or "input_ids" in required_names(names) or hasattr(config, "text_config")
 
 
-def _text(model: Any, config: Any, names: Mapping[str, Any], inputs: Inputs) -> tuple[torch.Tensor, bool]:
+def _text(model: Any, config: Any, inputs: Inputs, tokens: int | None) -> tuple[torch.Tensor, bool]:
     """Token ids, with a placeholder for every feature that the model puts in their place; and whether the features could not be had."""
-    ids = token_ids(config)
+    ids = token_ids(config, tokens)
     for kind, fields in _PLACEHOLDERS.items():
         token = field(config, *fields, default=None)
         source = _method(model, f"get_{kind}_features")
-        if not inputs or not isinstance(token, int) or source is None:
+        if not inputs or source is None or not any(hasattr(config, name) for name in fields):
             continue
         wanted = inspect.signature(source).parameters
         given = {name: value for name, value in inputs.items() if name in wanted}
@@ -131,12 +132,13 @@ def _text(model: Any, config: Any, names: Mapping[str, Any], inputs: Inputs) -> 
         width, vocabulary = (field(text_config_of(config), name, default=None) for name in ("hidden_size", "vocab_size"))
         if features is None or width not in (None, features[1]):  # default configs of towers that do not fit together
             return ids, main_name(model) == "input_ids"
-        if vocabulary is not None and token >= vocabulary:  # a default vocabulary that ends before the placeholder
+        if vocabulary is not None and (token is None or token >= vocabulary):  # a default config without a place for it
             token = vocabulary - 1
             for name in fields:
                 if hasattr(config, name):
                     setattr(config, name, token)
-        ids = torch.cat([torch.full((1, features[0]), token, dtype=ids.dtype), ids], 1)
+        rest = ids if tokens is None else ids[:, : max(0, ids.shape[1] - features[0])]
+        ids = torch.cat([torch.full((1, features[0]), token, dtype=ids.dtype), rest], 1)
     return ids, False
 
 
@@ -180,9 +182,10 @@ def _tensors(made: Any) -> list[torch.Tensor]:
 def _extras(model: Any, config: Any, names: Mapping[str, Any], inputs: Inputs) -> Inputs:
     """Inputs that only some families know, by the name of the parameter."""
     required = required_names(names)
+    hears = any(name in inputs for name in _SOUND)
     found: Inputs = {}
     for name, make in _EXTRAS.items():
-        if name in names and name not in inputs and (name in required or name in _ALWAYS):
+        if name in names and name not in inputs and (name in required or name in _ALWAYS) and (hears or make is not _mask_of):
             found[name] = make(config, inputs)
     if not inputs and "input_ids" not in names and not found:
         found[main_name(model)] = token_ids(config)
@@ -197,7 +200,13 @@ def _past(config: Any) -> int:
     return int(field(config, "context_length", "prediction_length", default=32) + max(field(config, "lags_sequence", default=[0])))
 
 
-_ALWAYS = ("bbox", "visual_feats", "visual_pos", "past_values")
+def _mask_of(_: Any, inputs: Inputs) -> torch.Tensor:
+    """A mask that hides nothing, over the frames of the features."""
+    features = next(value for name, value in inputs.items() if name in _SOUND)
+    return torch.ones(1, max(features.shape[1:]), dtype=torch.int64)
+
+
+_ALWAYS = ("bbox", "visual_feats", "visual_pos", "past_values", "input_features_mask", "feature_attention_mask")
 _EXTRAS: dict[str, Callable[[Any, Inputs], Any]] = {
     "bbox": lambda config, inputs: torch.zeros(*next(iter(inputs.values())).shape[:2], 4, dtype=torch.int64),
     "visual_feats": lambda config, inputs: torch.empty(1, 36, field(config, "visual_feat_dim", default=2048), device="meta"),
@@ -208,15 +217,10 @@ _EXTRAS: dict[str, Callable[[Any, Inputs], Any]] = {
     "inputs_embeds": lambda config, inputs: _hidden(config, TOKENS),
     "qformer_input_ids": lambda config, inputs: torch.zeros(1, 32, dtype=torch.int64),
     "task_inputs": lambda config, inputs: torch.zeros(1, field(config, "task_seq_len", default=77), dtype=torch.int64),
-    "input_features_mask": lambda config, inputs: _mask_of(inputs),
-    "audio_mel_mask": lambda config, inputs: _mask_of(inputs),
+    "input_features_mask": _mask_of,
+    "feature_attention_mask": _mask_of,
+    "audio_mel_mask": _mask_of,
     "states": lambda config, inputs: torch.empty(1, 20, field(config, "state_dim", default=17), device="meta"),
     "past_values": lambda config, inputs: torch.empty(1, _past(config), field(config, "num_input_channels", default=1), device="meta"),
     "noise_level": lambda config, inputs: torch.empty(1, device="meta"),
 }
-
-
-def _mask_of(inputs: Inputs) -> torch.Tensor:
-    """A mask that hides nothing, over the frames of the features."""
-    features = next(value for name, value in inputs.items() if name in _SOUND)
-    return torch.ones(1, max(features.shape[1:]), dtype=torch.int64)

@@ -47,10 +47,12 @@ def patches(config: Any, pixels: str, grid: str) -> Inputs:
 
 def audio(config: Any, names: Collection[str], name: str) -> Inputs:
     """The audio inputs that a forward takes, of which ``name`` holds the samples or features."""
-    made = _processed_audio(config, names)
-    if name in made:
-        return made
     sound = _part(config, "audio_config", "audio_encoder", "encoder_config")
+    made = _processed_audio(config, names, field(sound, "num_mel_bins", default=None))
+    if name in made:
+        if made[name].dim() == 4 and not getattr(sound, "enable_fusion", True):
+            made[name] = made[name][:, :1]  # the whole sound only, without the excerpts that fusion adds
+        return made
     if name == "input_values":
         return {name: torch.empty(1, field(sound, "sampling_rate", default=16_000), device="meta")}
     bins = field(sound, "num_mel_bins", "feature_size", "input_feat_per_channel", default=80)
@@ -98,10 +100,10 @@ def _sizes(processor: Any, size: Any) -> Inputs:
     return {"size": {"height": height, "width": width}, **options} if own and getattr(own, "height", None) else options
 
 
-def _processed_audio(config: Any, names: Collection[str]) -> Inputs:
+def _processed_audio(config: Any, names: Collection[str], bins: int | None) -> Inputs:
     from transformers.models.auto.feature_extraction_auto import FEATURE_EXTRACTOR_MAPPING_NAMES
 
-    extractor = _processor(config, FEATURE_EXTRACTOR_MAPPING_NAMES)
+    extractor = _processor(config, FEATURE_EXTRACTOR_MAPPING_NAMES, **({"feature_size": bins} if bins else {}))
     if extractor is None:
         return {}
     import numpy as np
@@ -111,7 +113,7 @@ def _processed_audio(config: Any, names: Collection[str]) -> Inputs:
     return _outputs(lambda: extractor(silence, sampling_rate=rate, return_tensors="pt"), names)
 
 
-def _processor(config: Any, mapping: Any) -> Any:
+def _processor(config: Any, mapping: Any, **options: Any) -> Any:
     """The processor of a type, or of the package that its config is from, as it is made without any file."""
     import transformers
 
@@ -122,7 +124,7 @@ def _processor(config: Any, mapping: Any) -> Any:
     elif isinstance(found, (tuple, list)):
         found = found[-1] or found[0]
     try:
-        return getattr(transformers, found)() if found else None
+        return getattr(transformers, found)(**options) if found else None
     except Exception:  # noqa: BLE001 - a processor may need files or packages that are not here
         return None
 
