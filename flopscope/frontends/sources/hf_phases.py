@@ -86,9 +86,8 @@ def _prompt(model: Any, config: Any, wanted: Generation, names: Mapping[str, Any
     else:
         inputs, _ = inputs_for(model, config, read)
         if inputs["input_ids"].shape[1] > read:
-            raise InputError(
-                f"the image or sound alone takes {inputs['input_ids'].shape[1]} tokens, which is more than the context of {read}; ask for more"
-            )
+            taken = inputs["input_ids"].shape[1]
+            raise InputError(f"the image or sound alone takes {taken} tokens, which is more than the context of {read}; ask for more")
     return {name: _repeated(name, value, wanted.batch) for name, value in inputs.items()}
 
 
@@ -106,10 +105,7 @@ def _decode(model: Any, config: Any, wanted: Generation, names: Mapping[str, Any
     if isinstance(limit, int) and wanted.context >= limit:
         raise InputError(f"a context of {wanted.context} tokens is not possible: the decoder has {limit} positions; ask for fewer")
     first = min(_FIRST_TOKENS, wanted.context)
-    if has_decoder:
-        inputs = _prompt(model, config, wanted, names, first, first)
-    else:
-        inputs = {"input_ids": token_ids(config, first, wanted.batch)}
+    inputs = _prompt(model, config, wanted, names, first, first) if has_decoder else {"input_ids": token_ids(config, first, wanted.batch)}
     inputs |= {"use_cache": True} if "use_cache" in names else {}
     if wanted.cache == "static":
         inputs[cache_name] = _static_cache(config, wanted.context + 1, has_decoder)
