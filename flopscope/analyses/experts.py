@@ -153,7 +153,6 @@ class _Walk:
     """The values that show parameters of the chosen experts, one for each row."""
     met: dict[str, Fraction] = field(default_factory=dict)
     """By parameter: how many of its elements a token meets."""
-    corrected: dict[tuple[Mixture, int], Mixture] = field(default_factory=dict)
     used: list[Mixture] = field(default_factory=list)
     idle_macs: Fraction = Fraction()
     """What was computed for tokens at experts that they did not choose."""
@@ -198,7 +197,7 @@ class _Walk:
             choice = self._choice_beside(op, value, choices) if len(value.shape) > 2 or gathers else None
             if choice is None:
                 continue
-            mixture = self._as_routed(op, choice, gathers)
+            mixture = _as_routed(op, choice, value if gathers else None)
             if len(value.shape) < 3 and mixture not in self.used:  # a table of vectors is no expert, but the biases of experts are
                 continue
             self._meet(mixture, names, Fraction(value.type.elements * mixture.chosen, mixture.experts * len(names)))
@@ -212,15 +211,6 @@ class _Walk:
             return None
         made = choices.get(value.shape[0]) or next(reversed(self.latest.get(value.shape[0], [])), None)
         return made if made is not None and _parent(made.scope) in ("", *ancestors(op.scope)) else None
-
-    def _as_routed(self, op: Op, mixture: Mixture, gathers: bool) -> Mixture:
-        """The choice with as many experts for each token as rows were routed: some models choose one after the other."""
-        rows = op.outputs[0].shape[0] if gathers else op.signature["a"].shape[-2] if op.kind == "grouped_mm" else 0
-        chosen, rest = divmod(rows, mixture.tokens)
-        if rest or not 0 < chosen < mixture.experts or chosen == mixture.chosen:
-            return mixture
-        key = (mixture, chosen)
-        return self.corrected.setdefault(key, replace(mixture, chosen=chosen))
 
     def _price_stacked(self, op: Op, mixture: Mixture) -> None:
         macs = cost_of(op.signature).macs
@@ -303,6 +293,16 @@ class _Walk:
         if op.kind in ("split", "split_with_sizes") and inherited:  # each expert gets a part
             return self.routed[inherited[0].id]
         return next((self.routed[value.id] for value in inherited if any(_rows(value) == _rows(out) for out in op.outputs)), None)
+
+
+def _as_routed(op: Op, mixture: Mixture, table: Value | None) -> Mixture:
+    """The choice with as many experts for each token as were gathered from a table, or as rows were routed: some models choose twice."""
+    if table is not None:
+        rows = op.outputs[0].type.elements * table.shape[0] // max(1, table.type.elements)
+    else:
+        rows = op.signature["a"].shape[-2] if op.kind == "grouped_mm" else 0
+    chosen, rest = divmod(rows, mixture.tokens)
+    return mixture if rest or not 0 < chosen < mixture.experts else replace(mixture, chosen=chosen)
 
 
 def _rows(value: Value) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -87,9 +88,16 @@ def _config(transformers: Any, name: str, settings: Mapping[str, Any]) -> Any:
     config_class = transformers.CONFIG_MAPPING[name]
     known = config_class()
     for key in settings:
-        if not hasattr(known, key):
+        if not hasattr(known, key) and not _is_read(config_class, key):
             raise SpecError(f"the config of hf:{name} has no field {key!r}. It has: {', '.join(sorted(known.to_dict()))}")
     try:
         return config_class(**{**fields, **settings})
     except Exception as error:
         raise SpecError(f"transformers does not accept this config of type {name!r}: {type(error).__name__}: {error}") from error
+
+
+def _is_read(config_class: Any, key: str) -> bool:
+    """Whether the models of a config look at a field that the config itself does not declare, as files of published models may have."""
+    folder = Path(inspect.getfile(config_class)).parent
+    sources = (path.read_text(encoding="utf-8") for path in folder.glob("modeling_*.py"))
+    return any(f'"{key}"' in source or f"config.{key}" in source for source in sources)
