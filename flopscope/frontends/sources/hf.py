@@ -12,7 +12,7 @@ from flopscope.errors import MissingPackageError, SpecError
 from flopscope.frontends.sources.hf_classes import class_for
 from flopscope.frontends.sources.hf_inputs import inputs_for
 from flopscope.frontends.sources.hf_phases import Generation, phase_inputs
-from flopscope.frontends.sources.loaded import Loaded, built, explained, no_such_name
+from flopscope.frontends.sources.loaded import Loaded, built, no_such_name
 from flopscope.frontends.torch.building import building
 
 
@@ -53,14 +53,23 @@ def load(name: str, settings: Mapping[str, Any], generation: Generation | None =
 
 def _built(model_class: Any, config: Any, what: str) -> Any:
     """The model without memory. Few constructors need data: only these are run for real, because most models are too large for that."""
-    with explained(what):
-        try:
-            with building():
-                return _from_config(model_class, config)
-        except RuntimeError as error:
-            if not any(sign in str(error).lower() for sign in ("meta", "unallocated", "data pointer")):
-                raise
-    return built(lambda: _from_config(model_class, config), what)
+    try:
+        with building():
+            return _from_config(model_class, config)
+    except RuntimeError as error:
+        if any(sign in str(error).lower() for sign in ("meta", "unallocated", "data pointer")):
+            return built(lambda: _from_config(model_class, config), what)
+        raise _unbuilt(what, error) from error
+    except Exception as error:
+        raise _unbuilt(what, error) from error
+
+
+def _unbuilt(what: str, error: Exception) -> SpecError:
+    first_line = (str(error).strip().splitlines() or ["no message"])[0]
+    return SpecError(
+        f"cannot build {what}: {type(error).__name__}: {first_line}. If it is a field that the default config leaves open, give it "
+        "(--set FIELD=VALUE), or the config.json of a published model"
+    )
 
 
 def _from_config(model_class: Any, config: Any) -> Any:

@@ -39,6 +39,8 @@ def inputs_for(model: Any, config: Any, tokens: int | None = None) -> tuple[Inpu
         if lost:
             inputs, dropped = {}, list(inputs)
         inputs = {"input_ids": text, **inputs}
+        if "mm_token_type_ids" in names and "image_grid_thw" in inputs:
+            inputs["mm_token_type_ids"] = (text != text[:, -1:]).long()  # which of the tokens are placeholders
     if "decoder_input_ids" in names and (getattr(config, "is_encoder_decoder", False) or hasattr(config, "decoder")):
         inputs["decoder_input_ids"] = token_ids(config)
     inputs |= _extras(model, config, names, inputs)

@@ -14,6 +14,9 @@ _AUDIO_SECONDS = 1
 _OWN_GEOMETRY = ("grid", "image_size", "spatial", "aspect", "pixel_attention", "position_ids", "target_size", "num_crops")
 """Parts of the names of inputs that say how an image was cut up: only the family's own processor can fill them."""
 
+_PAIRS = ("efficientloftr", "lightglue", "superglue")
+"""Types that match the points of two pictures."""
+
 Inputs = dict[str, Any]
 
 
@@ -25,6 +28,8 @@ def images(config: Any, names: Collection[str], name: str) -> Inputs:
     channels = channels if isinstance(channels, int) else 3
     frames = field(vision, "num_frames", default=None)
     video = frames is not None or name == "pixel_values_videos"
+    if config.model_type in _PAIRS:
+        return {name: torch.empty(1, 2, channels, *PHOTO, device="meta")}
     cut_up = [key for key in names if any(part in key for part in _OWN_GEOMETRY) and key != "position_ids"]
     made = _processed_image(config, names, size) if not video and (cut_up or size is None) else {}
     if name in made and (size is None or set(made) & set(cut_up)):
@@ -49,15 +54,19 @@ def audio(config: Any, names: Collection[str], name: str) -> Inputs:
     """The audio inputs that a forward takes, of which ``name`` holds the samples or features."""
     sound = _part(config, "audio_config", "audio_encoder", "encoder_config")
     made = _processed_audio(config, names, field(sound, "num_mel_bins", default=None))
+    stacked = field(sound, "feature_projection_input_dim", "input_dim", default=None)  # several frames side by side
     if name in made:
+        if isinstance(stacked, int) and made[name].dim() == 3:
+            made[name] = torch.empty(*made[name].shape[:2], stacked, device="meta")
         if made[name].dim() == 4 and not getattr(sound, "enable_fusion", True):
             made[name] = made[name][:, :1]  # the whole sound only, without the excerpts that fusion adds
         return made
     if name == "input_values":
         return {name: torch.empty(1, field(sound, "sampling_rate", default=16_000), device="meta")}
-    bins = field(sound, "num_mel_bins", "feature_size", "input_feat_per_channel", default=80)
+    bins = stacked or field(sound, "num_mel_bins", "feature_size", "input_feat_per_channel", default=80)
     frames = 2 * field(sound, "max_source_positions", default=500)
-    has_frames_last = hasattr(sound, "max_source_positions")  # the encoders of the Whisper kind
+    has_frames_last = hasattr(sound, "max_source_positions") and stacked is None  # the encoders of the Whisper kind
+    frames = frames if has_frames_last else 1024
     return {name: torch.empty((1, bins, frames) if has_frames_last else (1, frames, bins), device="meta")}
 
 
