@@ -70,8 +70,28 @@ _OPTIONS = (
 )  # fmt: skip
 
 
+_PHASE_OPTIONS = (
+    click.option(
+        "--phase", type=click.Choice(("prefill", "decode")), default=None,
+        help="A step of text generation (hf: models): reading a prompt, or writing one token beside a cache.",
+    ),
+    click.option("--context", type=click.IntRange(min=1), default=None, help="Tokens of the prompt, or in the cache. Default: 4096."),
+    click.option("--batch", type=click.IntRange(min=1), default=None, help="Sequences that a phase works on. Default: 1."),
+    click.option(
+        "--cache", type=click.Choice(("dynamic", "static")), default=None,
+        help="A cache of what was read, or buffers for it all. Default: dynamic.",
+    ),
+)  # fmt: skip
+
+
 def _options(command: Any) -> Any:
     for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def _phase_options(command: Any) -> Any:
+    for option in reversed(_PHASE_OPTIONS):
         command = option(command)
     return command
 
@@ -79,6 +99,7 @@ def _options(command: Any) -> Any:
 @main.command()
 @click.argument("spec")
 @_options
+@_phase_options
 @click.option("--by", type=click.Choice(("module", "op", "kind")), default="module", show_default=True, help="What a row is.")
 @click.option(
     "--depth", type=click.IntRange(min=0), default=None, help="Deepest level of modules to list. Default: 3, or all in csv and json."
@@ -94,10 +115,11 @@ def analyze(
     attention: Any,
     by: Any,
     depth: int | None,
+    **phase: Any,
 ) -> None:
     """Tell what the model of a SPEC costs."""
     with patience(f"analysing {spec}"):
-        report = _analyze(spec, settings, inputs, strict, attention)
+        report = _analyze(spec, settings, inputs, strict, attention, **phase)
         text = _report_text(report, by, style, depth, exact)
     emit(text, output)
 
@@ -105,6 +127,7 @@ def analyze(
 @main.command()
 @click.argument("specs", nargs=-1, required=True, metavar="SPEC...")
 @_options
+@_phase_options
 def compare(
     specs: Sequence[str],
     inputs: Sequence[str],
@@ -114,6 +137,7 @@ def compare(
     output: Path | None,
     strict: bool,
     attention: Any,
+    **phase: Any,
 ) -> None:
     """Tell what several models cost, in one table."""
     import json
@@ -121,7 +145,7 @@ def compare(
     from flopscope.cli.progress import progress
     from flopscope.report import Comparison
 
-    reports = {spec: _analyze(spec, settings, inputs, strict, attention) for spec in progress(specs, "analysing")}
+    reports = {spec: _analyze(spec, settings, inputs, strict, attention, **phase) for spec in progress(specs, "analysing")}
     comparison = Comparison(reports)
     text = json.dumps(comparison.to_dicts(), indent=2) + "\n" if style == "json" else comparison.to_table(style, exact=exact)  # type: ignore[arg-type]
     emit(text, output)
@@ -147,10 +171,10 @@ def list_models(source: str, pattern: str) -> None:
     click.echo("\n".join(f"{source}:{name}" for name in found))
 
 
-def _analyze(spec: str, settings: Sequence[str], inputs: Sequence[str], strict: bool, attention: Any) -> Any:
+def _analyze(spec: str, settings: Sequence[str], inputs: Sequence[str], strict: bool, attention: Any, **phase: Any) -> Any:
     import flopscope
 
-    loaded = flopscope.load(spec, parse_settings(settings), inputs)
+    loaded = flopscope.load(spec, parse_settings(settings), inputs, **phase)
     return loaded.noted(flopscope.analyze(loaded.model, *loaded.args, strict=strict, attention=attention, **loaded.kwargs))
 
 

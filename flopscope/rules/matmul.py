@@ -67,13 +67,17 @@ def grouped_mm(op: Signature) -> Cost:
 
     ``[m, n] = grouped_mm([m, k], [g, k, n])``: each row meets the matrix of its group. ``[g, m, n] = grouped_mm([g, m, k], [g, k, n])``.
     ``[m, n] = grouped_mm([g, m, k], [k, n])``: each column belongs to one group. ``[g, m, n] = grouped_mm([m, k], [k, n])``: the groups
-    share out k. Every row (or column, or k) belongs to one group, so the sum does not depend on the data.
+    share out k. Every row (or column, or k) belongs to one group, so the sum does not depend on the data. At most as many matrices are read
+    as there are rows to meet them; fewer, where rows belong together.
     """
     a, b = op["a"], op["b"]
     rows, inner, columns = a.shape[-2], a.shape[-1], b.shape[-1]
     expect(inner == b.shape[-2], "grouped_mm([.., m, k], [.., k, n])")
     groups = a.shape[0] if len(a.shape) == 3 and len(b.shape) == 3 else 1
-    return contraction(op, macs=groups * rows * inner * columns)
+    reads = [(type.stored_elements, type) for type in op.read]
+    if len(a.shape) == 2 and len(b.shape) == 3:
+        reads[1] = (smallest(b.shape[0], rows) * inner * columns, b)
+    return contraction(op, macs=groups * rows * inner * columns, reads=reads)
 
 
 @rule("chain_matmul", "multi_dot", flops="2 per MAC", source="Cormen et al., Introduction to Algorithms, matrix-chain multiplication")

@@ -20,6 +20,7 @@ from flopscope.errors import FlopscopeError, InputError, NeedsDataError, OptionE
 from flopscope.frontends.torch.cells import meta_like, private_copy, type_of
 from flopscope.frontends.torch.census import Census, take_census
 from flopscope.frontends.torch.guard import untouched
+from flopscope.frontends.torch.held import with_twins
 from flopscope.frontends.torch.masks import MOST_MASK_ELEMENTS, MaskCounter
 from flopscope.frontends.torch.recorder import Recorder
 from flopscope.frontends.torch.scopes import ScopeListener, listening
@@ -234,7 +235,7 @@ def _adopt_inputs(tracer: Tracer, args: Sequence[Any], kwargs: Mapping[str, Any]
 
     def adopt(leaf: Any) -> Any:
         if not isinstance(leaf, Tensor):
-            return leaf
+            return with_twins(leaf, adopt)
         if id(leaf) not in seen:
             if leaf.layout is not torch.strided or leaf.is_nested:
                 layout = "nested" if leaf.is_nested else str(leaf.layout).removeprefix("torch.")
