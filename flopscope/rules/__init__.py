@@ -12,11 +12,13 @@ from flopscope.rules import (
     movement,
     normalisation,
     pooling,
+    quantized,
     recurrent,
     reduction,
     resampling,
     softmax,
     sorting,
+    sparse,
 )
 from flopscope.rules.registry import Rule as Rule
 from flopscope.rules.registry import count as count
@@ -28,6 +30,6 @@ from flopscope.rules.registry import rule as rule
 from flopscope.rules.registry import rule_for as rule_for
 
 FAMILIES = (
-    activation, attention, convolution, einsum, elementwise, fourier, loss, matmul, movement, normalisation, pooling, recurrent, reduction, resampling,
-    softmax, sorting,
+    activation, attention, convolution, einsum, elementwise, fourier, loss, matmul, movement, normalisation, pooling, quantized, recurrent, reduction, resampling,
+    softmax, sorting, sparse,
 )  # fmt: skip

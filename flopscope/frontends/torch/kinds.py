@@ -85,6 +85,8 @@ ATTENTIONS: dict[str, tuple[str, Renames]] = {
         "aten::_scaled_dot_product_fused_attention_overrideable",
     )
 } | {
+    "aten::_flash_attention_forward": ("attention_by_token", {"bias": "attn_mask"}),
+    "aten::_efficient_attention_forward": ("attention_by_token", {"bias": "attn_mask"}),
     "aten::_native_multi_head_attention": ("multi_head_attention", _SAME),
     "aten::_transformer_encoder_layer_fwd": ("transformer_encoder_layer", _SAME),
 }
