@@ -133,7 +133,11 @@ def _from_shapes(call: _Call) -> Graph | _Obstacle:
         return _Obstacle(f"what follows {error.last_op or 'the start'}", error)
 
 
-_BLAMES_SHAPES = re.compile("meta|fake impl|numpy|autocast|scalarType|data pointer|unallocated storage|format string", re.IGNORECASE)
+_BLAMES_SHAPES = re.compile(
+    "meta|fake impl|numpy|autocast|scalarType|data pointer|unallocated storage|format string|"
+    "Input type .* and (?:bias|weight) type|TorchScript",
+    re.IGNORECASE,
+)
 
 
 def _name_of(model: Any) -> str:
@@ -237,7 +241,8 @@ def _as_plain(output: Any) -> Any:
 def _explained(error: Exception, tracer: Tracer, recorder: Recorder, graph: Graph) -> FlopscopeError:
     """The error of a model, with where it happened and on which inputs."""
     inputs = ", ".join(str(value.type) for value in graph.inputs) or "no tensors"
-    first_line = (str(error).strip().splitlines() or [""])[0]
+    lines = str(error).strip().splitlines() or [""]
+    first_line = f"TorchScript: {lines[-1]}" if "TorchScript interpreter" in lines[0] else lines[0]
     if isinstance(error, TypeError) and "forward()" in first_line and not tracer.ops:
         return InputError(f"{graph.name} cannot be called with these inputs ({inputs}): {first_line}")
     where = f"in {recorder.deepest}" if recorder.deepest else "in its own forward"
