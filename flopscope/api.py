@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 from torch.utils._python_dispatch import _disable_current_modes
 
 from flopscope.analyses.attention import attention_notes
+from flopscope.analyses.totals import flops_of
 from flopscope.errors import InputError, UncountedError
 from flopscope.frontends.torch.inputs import dtype_of, tensors_from_text
+from flopscope.frontends.torch.programs import unwrapped
 from flopscope.frontends.torch.trace import Attention, Execute, trace
 from flopscope.report import Comparison, Report
 from flopscope.rules import module_classes
@@ -58,8 +60,9 @@ def analyze(
     if not callable(model):
         raise InputError(f"a model must be a torch.nn.Module or a function, but {type(model).__name__} was given")
     with _disable_current_modes():
+        model, args, kwargs = unwrapped(model, args, kwargs)
         args, kwargs = tensors_from_text((args, kwargs), dtype_of(model))
-    graph = trace(model, args, kwargs, execute=execute, attention=attention, opaque=module_classes())
+    graph = trace(model, args, kwargs, execute=execute, attention=attention, opaque=module_classes(), weigh=flops_of)
     graph.notes.extend(attention_notes(graph, effective=attention == "effective"))
     report = Report(graph)
     if strict and report.total.partial:

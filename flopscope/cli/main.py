@@ -49,7 +49,7 @@ def main(debug: bool) -> None:
     """Tell what a PyTorch model costs, exactly, without running it.
 
     A SPEC is torchvision:NAME, timm:NAME, hf:TYPE (such as hf:llama), hf:FOLDER or hf:config.json, package.module:factory,
-    or path/to/file.py:factory. Weights are never downloaded.
+    or path/to/file.py:factory, model.pt (TorchScript) or model.pt2. Weights are never downloaded.
     """
 
 

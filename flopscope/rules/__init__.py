@@ -34,6 +34,7 @@ from flopscope.rules import (
     resampling,
     softmax,
     sorting,
+    sparse,
     statistics,
 )
 from flopscope.rules.registry import Rule as Rule
@@ -50,5 +51,5 @@ FAMILIES = (
     activation, activation_backward, attention, attention_kernels, communication, contraction_backward, convolution, costless, draw,
     einsum, elementwise, foreach, fourier, layouts, linalg, loss, loss_backward, matmul, movement, movement_backward, normalisation,
     normalisation_backward, packed_weights, pooling, quantization, quantized, recurrent, recurrent_kernels, reduction, regions,
-    resampling, softmax, sorting, statistics,
+    resampling, softmax, sorting, sparse, statistics,
 )  # fmt: skip

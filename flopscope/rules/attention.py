@@ -33,6 +33,26 @@ def attention(op: Signature) -> Cost:
     return count(op, macs=scores * (width + value.shape[-1]), other=scores * (1 + masked + dropped + SOFTMAX_FLOPS))
 
 
+@rule(
+    "attention_by_token",
+    flops="2 per MAC of q.k and p.v; per score 1 for the scale, 1 for a mask, 5 for the softmax, 3 for dropout in training",
+    source=_SOURCE,
+)
+def attention_by_token(op: Signature) -> Cost:
+    """``[b, l, h, v] = attention([b, l, h, e], [b, s, h', e], [b, s, h', v])``: heads after positions, as GPU kernels want them.
+
+    Sequences of different lengths in a row (``cum_seq``) are counted dense: every query of the row meets the longest sequence.
+    """
+    query, key, out = op["query"], op["key"], op.output
+    heads, width = query.shape[-2:]
+    packed = op.get("cum_seq_k", op.get("cu_seqlens_k")) is not None
+    keys = op.get("max_k", op.get("max_seqlen_k")) if packed else key.shape[-3]
+    scores = prod(query.shape[:-2]) * heads * keys
+    masked = op.get("attn_mask") is not None or op.get("is_causal", False) or bool(op.get("custom_mask_type", 0))
+    dropped = 3 if op.get("dropout_p", 0.0) else 0
+    return count(op, macs=scores * (width + out.shape[-1]), other=scores * (1 + masked + dropped + SOFTMAX_FLOPS))
+
+
 def _projected(op: Signature, batch: int, heads: int, length: int, keys: int, width: int) -> tuple[int, int]:
     """Multiply-accumulates and other operations of the four projections and the two products."""
     rows = 2 * batch * length + 2 * batch * keys  # query and output, key and value

@@ -7,8 +7,11 @@
 ``hf:FOLDER`` or ``hf:path/to/config.json``  a transformers model from its config, without weights
 ``package.module:factory``              what an importable function or class returns
 ``path/to/file.py:factory``             what a function or class in a file returns
+``path/to/model.pt``                    a TorchScript program, as `torch.jit.save` writes it
+``path/to/model.pt2``                   an exported program, as `torch.export.save` writes it, with its example inputs
 ======================================  =================================================================
 
+Loading a program from a file runs what is in the file, as importing a module does: load only what you trust.
 Nothing is ever downloaded.
 """
 
@@ -18,7 +21,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from flopscope.errors import OptionError, SpecError
-from flopscope.frontends.sources import hf, python, timm, torchvision
+from flopscope.frontends.sources import hf, python, saved, timm, torchvision
 from flopscope.frontends.sources.hf_phases import CacheKind, Generation, Phase
 from flopscope.frontends.sources.loaded import Loaded, explained
 
@@ -28,8 +31,8 @@ _LOADERS: dict[str, Callable[[str, Mapping[str, Any]], Loaded]] = {
     "hf": hf.load,
 }
 _FORMS = (
-    "'torchvision:resnet50', 'timm:vit_base_patch16_224', 'hf:llama', 'hf:path/to/config.json', 'package.module:factory' or "
-    "'path/to/file.py:factory'"
+    "'torchvision:resnet50', 'timm:vit_base_patch16_224', 'hf:llama', 'hf:path/to/config.json', 'package.module:factory', "
+    "'path/to/file.py:factory', 'path/to/model.pt' or 'path/to/model.pt2'"
 )
 
 
@@ -62,6 +65,10 @@ def load(
         MissingPackageError: it needs a package that is not installed.
         InputError: an input cannot be read.
     """
+    if saved.names_program(spec):
+        with explained(spec):
+            loaded = saved.load(spec, dict(settings or {}))
+        return loaded.with_inputs(inputs)
     source, colon, name = spec.partition(":")
     if not colon or not name or not source:
         raise SpecError(f"{spec!r} is no SPEC: expected for example {_FORMS}")

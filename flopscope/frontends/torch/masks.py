@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._ops import OpOverload
 
 from flopscope.frontends.torch.kinds import ATTENTIONS
 from flopscope.frontends.torch.schema import named_arguments, schema_of
@@ -34,6 +35,8 @@ class MaskCounter(Tracer):
     def __torch_dispatch__(self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None) -> Any:
         """Answer one call of an op."""
         result = super().__torch_dispatch__(func, types, args, kwargs)
+        if not isinstance(func, OpOverload):
+            return result
         schema = schema_of(func)
         if schema.target in ATTENTIONS:
             op = self.ops[-1]
