@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from flopscope.cli.explain import conventions, doctor, explain, why
 from flopscope.cli.output import emit, patience
 from flopscope.cli.settings import parse_settings
 from flopscope.cli.sweep import sweep
@@ -63,6 +64,7 @@ _OPTIONS = (
     click.option("--exact", is_flag=True, help="Write counts in full instead of with four digits."),
     click.option("--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help="Write to a file instead of the terminal."),
     click.option("--strict", is_flag=True, help="Fail (exit code 3) if any op is not counted."),
+    click.option("--convention", metavar="NAME", help="Add a column in a named way to count; flopscope conventions lists them."),
 )  # fmt: skip
 
 
@@ -87,13 +89,15 @@ def analyze(
     exact: bool,
     output: Path | None,
     strict: bool,
+    convention: str | None,
     by: Any,
     depth: int | None,
 ) -> None:
     """Tell what the model of a SPEC costs."""
+    _check_convention(convention)
     with patience(f"analysing {spec}"):
         report = _analyze(spec, settings, inputs, strict)
-        text = _report_text(report, by, style, depth, exact)
+        text = _report_text(report, by, style, depth, exact, convention)
     emit(text, output)
 
 
@@ -101,7 +105,14 @@ def analyze(
 @click.argument("specs", nargs=-1, required=True, metavar="SPEC...")
 @_options
 def compare(
-    specs: Sequence[str], inputs: Sequence[str], settings: Sequence[str], style: str, exact: bool, output: Path | None, strict: bool
+    specs: Sequence[str],
+    inputs: Sequence[str],
+    settings: Sequence[str],
+    style: str,
+    exact: bool,
+    output: Path | None,
+    strict: bool,
+    convention: str | None,
 ) -> None:
     """Tell what several models cost, in one table."""
     import json
@@ -109,13 +120,18 @@ def compare(
     from flopscope.cli.progress import progress
     from flopscope.report import Comparison
 
+    _check_convention(convention)
     reports = {spec: _analyze(spec, settings, inputs, strict) for spec in progress(specs, "analysing")}
     comparison = Comparison(reports)
-    text = json.dumps(comparison.to_dicts(), indent=2) + "\n" if style == "json" else comparison.to_table(style, exact=exact)  # type: ignore[arg-type]
+    if style == "json":
+        text = json.dumps(comparison.to_dicts(convention), indent=2) + "\n"
+    else:
+        text = comparison.to_table(style, exact=exact, convention=convention)  # type: ignore[arg-type]
     emit(text, output)
 
 
-main.add_command(sweep)
+for command in (sweep, explain, why, doctor, conventions):
+    main.add_command(command)
 
 
 @main.command("list")
@@ -142,12 +158,20 @@ def _analyze(spec: str, settings: Sequence[str], inputs: Sequence[str], strict: 
     return loaded.noted(flopscope.analyze(loaded.model, *loaded.args, strict=strict, **loaded.kwargs))
 
 
-def _report_text(report: Any, by: Any, style: str, depth: int | None, exact: bool) -> str:
+def _check_convention(name: str | None) -> None:
+    """Refuse an unknown name before the work begins."""
+    if name is not None:
+        from flopscope.analyses.conventions import convention
+
+        convention(name)
+
+
+def _report_text(report: Any, by: Any, style: str, depth: int | None, exact: bool, convention: str | None) -> str:
     if style == "json":
-        return str(report.to_json())
+        return str(report.to_json(convention=convention))
     if style == "csv":
-        return str(report.to_csv(by, depth=depth))
+        return str(report.to_csv(by, depth=depth, convention=convention))
     depth = 3 if depth is None else depth
     if style == "table":
-        return str(report.to_text(by, depth=depth, exact=exact))
-    return str(report.to_table(by, style, depth=depth, exact=exact))
+        return str(report.to_text(by, depth=depth, exact=exact, convention=convention))
+    return str(report.to_table(by, style, depth=depth, exact=exact, convention=convention))
