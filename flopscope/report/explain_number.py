@@ -24,18 +24,11 @@ from flopscope.report.text import TableFormat, render, si
 if TYPE_CHECKING:
     from flopscope.report.report import Report
 
-_NUMBER = re.compile(r"(?P<digits>\d[\d,_]*(?:\.\d+)?|\.\d+)(?:[eE](?P<power>[+-]?\d+))?\s*(?P<prefix>[kKMGBTP]?)\s*(?P<unit>[A-Za-z-]*)")
+_NUMBER = re.compile(
+    r"(?P<digits>\d[\d,_]*(?:\.\d+)?|\.\d+)(?:[eE](?P<power>[+-]?\d+))?\s*(?P<prefix>[kKMGBTP]?)\s*"
+    r"(?P<unit>(?:(?i:macs?|flops?|mult?-?adds|multiply-adds))?)"
+)
 _PREFIXES = {"": 0, "k": 3, "K": 3, "M": 6, "G": 9, "B": 9, "T": 12, "P": 15}
-_UNITS = {
-    "": "",
-    "mac": "MACs",
-    "macs": "MACs",
-    "madds": "MACs",
-    "multadds": "MACs",
-    "multiplyadds": "MACs",
-    "flop": "FLOPs",
-    "flops": "FLOPs",
-}
 _MOST_PARTS = 3
 _MOST_SHOWN = 12
 
@@ -48,8 +41,6 @@ class Stated:
     value: Fraction
     step: Fraction
     """The value of the last digit that was written; 1 for an exact count."""
-    unit: str
-    """``"MACs"``, ``"FLOPs"`` or nothing. Many papers call multiply-accumulates FLOPs, so it decides nothing."""
 
     def fits(self, count: int) -> bool:
         """Whether a count is this number after rounding."""
@@ -59,12 +50,13 @@ class Stated:
 def parse_number(text: str) -> Stated:
     """A number such as ``4.11G``, ``557M``, ``4110000000`` or ``"4.1 GFLOPs"``.
 
+    The unit decides nothing: many papers call multiply-accumulates FLOPs.
+
     Raises:
         OptionError: it is none.
     """
     match = _NUMBER.fullmatch(text.strip())
-    unit = None if match is None else _UNITS.get(match["unit"].lower().replace("-", ""))
-    if match is None or unit is None:
+    if match is None:
         raise OptionError(
             f"{text!r} is neither a convention nor a number: write one of {', '.join(CONVENTIONS)}, or a count such as 4.11G, 557M, "
             "4110000000 or '4.1 GFLOPs'"
@@ -76,7 +68,7 @@ def parse_number(text: str) -> Stated:
     places = len(digits.partition(".")[2])
     scale = Fraction(10) ** power
     is_exact = power == 0 and places == 0
-    return Stated(text.strip(), Fraction(digits) * scale, Fraction(1) if is_exact else scale / 10**places, unit)
+    return Stated(text.strip(), Fraction(digits) * scale, Fraction(1) if is_exact else scale / 10**places)
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,13 +179,10 @@ def explain_number(report: Report, stated: Stated, others: Mapping[str, Report])
     candidates = list(_candidates(report, ""))
     for name, other in others.items():
         candidates += _candidates(other, name)
-    unique: dict[tuple[str, int], Candidate] = {}
-    for candidate in sorted(candidates, key=lambda c: c.changes):
-        unique.setdefault((candidate.input, candidate.count), candidate)
-    fitting = [candidate for candidate in unique.values() if stated.fits(candidate.count)]
+    fitting = [candidate for candidate in candidates if stated.fits(candidate.count)]
     least = min((candidate.changes for candidate in fitting), default=0)
     matches = sorted((c for c in fitting if c.changes == least), key=lambda c: abs(c.count - stated.value))
-    nearest = sorted(unique.values(), key=lambda c: (abs(c.count - stated.value), c.changes))[:5]
+    nearest = sorted(candidates, key=lambda c: (abs(c.count - stated.value), c.changes))[:5]
     return NumberExplanation(report.name, inputs_text(report), stated, report.total.macs, tuple(matches), tuple(nearest), len(candidates))
 
 

@@ -47,7 +47,7 @@ _METHODS = (("timm.", ""),)
 """Softmax is called as a method of the tensor, and not as a function."""
 _FUNCTIONS = ("LambdaLayer",)
 """... except in these classes."""
-_HELD = (("transformers.activations", "GELUActivation"),)
+_HELD = (("transformers.activations", "GELUActivation"), ("torch.nn.modules.transformer", "Layer"))
 """A function was taken when the model was built, before a tool replaced it."""
 
 
