@@ -79,6 +79,28 @@ class Shared(nn.Module):
         return self.second(self.first(x))
 
 
+class Products(nn.Module):
+    """Products of all ranks, by name and by equation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wide = nn.Linear(4, 6)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.wide(x)
+        batched = [
+            torch.einsum("bij,bkj->bik", y, y), torch.einsum("bij,bj->bij", y, y[:, 0]), torch.einsum("...ij,...ij->...i", y, y),
+            torch.einsum("bij,kj,kl->bil", y, y[0], y[0]), torch.matmul(y[0], y.transpose(1, 2)), torch.bmm(y, y.transpose(1, 2)),
+        ]  # fmt: skip
+        single = [torch.einsum("i,j->ij", y[0, 0], y[0, 1]), torch.mv(y[0], y[0, 0]), torch.addmm(y[0], y[0, :, :3], y[0])]
+        added = torch.baddbmm(y, y[:, :, :3], y)
+        return sum((part.sum() for part in (*batched, *single)), added.sum())
+
+
+def _products() -> Subject:
+    return Products().eval(), (torch.rand(2, 3, 4),)
+
+
 def _layers() -> Subject:
     return Layers().eval(), (torch.rand(2, 3, 16, 16),)
 
@@ -89,10 +111,11 @@ def _shared() -> Subject:
 
 _TINY = {"num_hidden_layers": 2, "hidden_size": 64, "intermediate_size": 128, "num_attention_heads": 4, "vocab_size": 100}
 
-SAMPLE = ("layers", "shared", "resnet18", "mobilenet_v3_small", "swin_t", "gpt2", "llama")
+SAMPLE = ("layers", "shared", "products", "resnet18", "mobilenet_v3_small", "swin_t", "gpt2", "llama")
 MODELS: dict[str, Callable[[], Subject]] = {
     "layers": _layers,
     "shared": _shared,
+    "products": _products,
     **{
         name: _torchvision(name, 64)
         for name in (

@@ -5,11 +5,11 @@ from __future__ import annotations
 from math import prod
 
 from flopscope.analyses.conventions.base import Call, Convention, Line, nothing
-from flopscope.analyses.conventions.shared import MACS, PRODUCT, is_operator
+from flopscope.analyses.conventions.shared import MACS, PRODUCT, first_by_last, is_operator
 
 
 def _added(call: Call) -> int:
-    return PRODUCT.count(call) if call.signature.target in ("aten::addmm", "aten::baddbmm") else 0
+    return first_by_last(call) if call.signature.target in ("aten::addmm", "aten::baddbmm") else 0
 
 
 def _only_matmul(call: Call) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from flopscope.analyses.conventions.base import Call, Convention, Line, every, nothing
-from flopscope.analyses.conventions.shared import MACS, PRODUCT, einsum_operations
+from flopscope.analyses.conventions.shared import MACS, einsum_operations, first_by_last
 
 _SPECIAL_EINSUMS = ("abc,abd->acd", "abc,adc->adb")
 
@@ -40,7 +40,7 @@ def _convolution(call: Call) -> int:
 
 def _matmul(call: Call) -> int:
     a, b = call.signature["a"], call.signature["b"]
-    return PRODUCT.count(call) if len(a.shape) > 1 and len(b.shape) > 1 and call.signature.target != "aten::_int_mm" else 0
+    return first_by_last(call) if len(a.shape) > 1 and len(b.shape) > 1 and call.signature.target != "aten::_int_mm" else 0
 
 
 _VERSION = "fvcore 0.1.5.post20221221"

@@ -12,6 +12,7 @@ from flopscope.analyses.conventions.shared import (
     TRANSPOSED,
     UNSEEN,
     WITH_BIAS,
+    first_by_last,
     is_held,
     is_method,
     is_operator,
@@ -109,7 +110,7 @@ def _added_product(call: Call) -> int:
     return (
         0
         if op.target not in ("aten::addmm", "aten::baddbmm")
-        else PRODUCT.count(call) + (op.inputs[0].elements if op.get("beta", 1) else 0)
+        else first_by_last(call) + (op.inputs[0].elements if op.get("beta", 1) else 0)
     )
 
 

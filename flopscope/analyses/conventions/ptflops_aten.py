@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from flopscope.analyses.conventions.base import Call, Convention, Line, nothing
-from flopscope.analyses.conventions.shared import MACS, WITH_BIAS
+from flopscope.analyses.conventions.shared import WITH_BIAS, dispatched_einsum
 from flopscope.graph import TensorType
 
 
@@ -52,7 +52,7 @@ PTFLOPS_ATEN = Convention(
         "linear": Line(_linear, "multiply-accumulates, and the bias where a linear layer becomes addmm"),
         "matmul": Line(_matmul, "multiply-accumulates; nothing for products with vectors"),
         "addmm": Line(_addmm, "addmm with the addition; baddbmm is not seen"),
-        "einsum": MACS,
+        "einsum": Line(dispatched_einsum, "products of einsum that sum something"),
         "attention": Line(_attention, "no count for attention kernels; products are seen only where a mask is made of parameters"),
     },
     otherwise=nothing("no count for this op in the back end aten"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import prod
 
 from flopscope.analyses.conventions.base import Call, Line, nothing
+from flopscope.cost import FLOPS_PER_MAC
 
 MACS = Line(lambda call: call.macs, "multiply-accumulates")
 ELEMENTS_IN = Line(lambda call: call.elements_in, "1 per element that enters")
@@ -23,7 +24,12 @@ def first_by_last(call: Call) -> int:
     return int(prod(a.shape) * b.shape[-1])
 
 
-PRODUCT = Line(first_by_last, "products as elements of the first factor times the last dimension of the second")
+def named_product(call: Call) -> int:
+    """The same for ``matmul``, ``mm`` and ``bmm``, which tools replace; ``mv``, ``dot`` and ``inner`` they do not."""
+    return first_by_last(call) if call.signature.target in ("aten::matmul", "aten::mm", "aten::bmm") else 0
+
+
+PRODUCT = Line(named_product, "matmul, mm and bmm as elements of the first factor times the last dimension of the second")
 
 
 def einsum_operations(call: Call) -> int:
@@ -34,9 +40,21 @@ def einsum_operations(call: Call) -> int:
     letters = {letter: chr(97 + i) for i, letter in enumerate(dict.fromkeys(filter(str.isalpha, equation)))}
     renamed = "".join(letters.get(sign, sign) for sign in equation)
     operands = [numpy.broadcast_to(numpy.zeros(()), operand.shape) for operand in call.signature["operands"]]
-    report = str(numpy.einsum_path(renamed, *operands, optimize="optimal")[1])
+    try:
+        report = str(numpy.einsum_path(renamed, *operands, optimize="optimal")[1])
+    except ValueError:  # an equation that torch takes and numpy does not: the tools raise, so there is no count of theirs to follow
+        return FLOPS_PER_MAC * call.macs
     line = next(line for line in report.splitlines() if "optimized flop" in line.lower())
     return int(float(line.split(":")[-1]))
+
+
+def dispatched_einsum(call: Call) -> int:
+    """Multiply-accumulates that are seen after dispatch: a step without a sum is an elementwise product, which is none."""
+    from flopscope.rules.einsum import parse
+
+    equation = parse(call.signature["equation"], [operand.shape for operand in call.signature["operands"]])
+    labels = {label for operand in equation.operands for label, size in operand.items() if size != 1}
+    return 0 if labels <= set(equation.output) else call.macs
 
 
 # A graph does not know by which name an op was called. For tools that replace functions by name, these packages are known to do so,

@@ -25,7 +25,7 @@ def _softmax(call: Call) -> int:
 def _adaptive(call: Call) -> int:
     window = 1.0
     for size, wanted in zip(call.signature.inputs[0].shape[2:], call.signature.output.shape[2:], strict=True):
-        window *= size / wanted
+        window *= size / wanted if wanted else 0.0
     return int((window + 1) * call.elements_out)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from flopscope.analyses.conventions.base import Call, Convention, Line, every, nothing
+from flopscope.analyses.conventions.shared import dispatched_einsum
 from flopscope.cost import FLOPS_PER_MAC
 
 
@@ -22,12 +23,7 @@ def _addmm(call: Call) -> int:
 
 
 def _einsum(call: Call) -> int:
-    """A step without a sum is an elementwise product, which has no formula."""
-    from flopscope.rules.einsum import parse
-
-    equation = parse(call.signature["equation"], [operand.shape for operand in call.signature["operands"]])
-    labels = {label for operand in equation.operands for label, size in operand.items() if size != 1}
-    return 0 if labels <= set(equation.output) else FLOPS_PER_MAC * call.macs
+    return FLOPS_PER_MAC * dispatched_einsum(call)
 
 
 _DOUBLED = Line(_doubled, "2 per multiply-accumulate")
