@@ -45,6 +45,7 @@ EXPECTED = {
     "torchinfo": (4 * 27 + 4) * 64 + 2 * (4 + 4) + (OUT * 10 + 10),
     "deepspeed": CONV + LINEAR,
     "calflops": CONV + LINEAR,
+    "pytorchcv": 2 * (CONV + LINEAR) + 2 * 4 * OUT + OUT + OUT,
 }
 
 
@@ -60,7 +61,7 @@ def test_counts(name: str, report: flopscope.Report) -> None:
 @pytest.mark.parametrize("name", list(CONVENTIONS))
 def test_unit_and_text(name: str) -> None:
     about = convention(name)
-    assert about.unit == ("FLOPs" if name in ("full", "torch") else "MACs")
+    assert about.unit == ("FLOPs" if name in ("full", "torch", "pytorchcv") else "MACs")
     assert about.version >= 1
     assert about.text
     assert (about.tool == "") == (name in ("contraction", "paper", "full", "darts"))
@@ -73,6 +74,15 @@ def test_full_is_our_flops(report: flopscope.Report) -> None:
 def test_unknown_name(report: flopscope.Report) -> None:
     with pytest.raises(OptionError, match="no convention 'fvcor'; choose one of contraction"):
         report.under("fvcor")
+
+
+@pytest.mark.parametrize("name", ["resnet18", "shufflenet_v2_x0_5", "mobilenet_v2", "squeezenet1_0", "efficientnet_b0"])
+def test_pytorchcv_as_the_published_tables_are_checked(name: str) -> None:
+    from tests.conformance.counting import count
+
+    loaded = flopscope.load(f"torchvision:{name}")
+    report = flopscope.analyze(loaded.model, *loaded.args)
+    assert report.under("pytorchcv") == 2 * count(report, "pytorchcv")
 
 
 class Functional(nn.Module):

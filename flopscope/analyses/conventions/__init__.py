@@ -15,13 +15,14 @@ from flopscope.analyses.conventions.fvcore import FVCORE, FVCORE_FUSED
 from flopscope.analyses.conventions.plain import PLAIN
 from flopscope.analyses.conventions.ptflops import PTFLOPS
 from flopscope.analyses.conventions.ptflops_aten import PTFLOPS_ATEN
+from flopscope.analyses.conventions.pytorchcv import PYTORCHCV
 from flopscope.analyses.conventions.thop import THOP
 from flopscope.analyses.conventions.torch_mode import TORCH
 from flopscope.analyses.conventions.torchinfo import TORCHINFO
 from flopscope.errors import OptionError
 from flopscope.graph import Graph
 
-TOOLS = (FVCORE, FVCORE_FUSED, THOP, PTFLOPS, PTFLOPS_ATEN, TORCH, TORCHINFO, DEEPSPEED, CALFLOPS)
+TOOLS = (FVCORE, FVCORE_FUSED, THOP, PTFLOPS, PTFLOPS_ATEN, TORCH, TORCHINFO, DEEPSPEED, CALFLOPS, PYTORCHCV)
 CONVENTIONS = {convention.name: convention for convention in (*PLAIN, *TOOLS)}
 
 
