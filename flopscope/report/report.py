@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from flopscope.analyses import totals
+from flopscope.analyses.activations import activations_under
 from flopscope.analyses.conventions import count_under
 from flopscope.cost import ZERO, Cost
 from flopscope.errors import OptionError
@@ -118,6 +119,14 @@ class Report:
             OptionError: there is no such convention.
         """
         return count_under(self._graph, convention)
+
+    def activations(self, convention: str = "fvcore") -> int:
+        """How many elements the layers write, in a named convention: ``"fvcore"``, or ``"conv"`` for those of convolutions alone.
+
+        Raises:
+            OptionError: there is no such convention.
+        """
+        return activations_under(self._graph, convention)
 
     # -- formats --------------------------------------------------------------------------------------------
 
