@@ -1,4 +1,4 @@
-"""What `benchmarks.coverage` runs on: all of torchvision, one small model each of 60 families of timm, 20 small transformers from configs."""
+"""What `benchmarks.coverage` runs on: all of torchvision, a small model each of 60 families of timm, 20 small transformers from configs."""
 
 from __future__ import annotations
 
