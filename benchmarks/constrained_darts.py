@@ -27,7 +27,7 @@ from nas.models.spec import build
 from nas.recipe import Recipe
 from nas.recipe import load as load_recipe
 from nas.report.tradeoff import Point, draw_tradeoff
-from nas.runs import RECIPE, Run
+from nas.runs import Run
 from nas.searching import Search, space_of
 from nas.training import Training
 
@@ -87,12 +87,10 @@ def work(job: Job) -> dict[str, Any]:
         run = _run(folder / "search", "search", recipe, data, {})
         genotype = Genotype.from_dict(run.read_json("genotype.json")) if _done(run) else Search(run, recipe, data).finish()
         run.write_json("genotype.json", genotype.to_dict())
-    run = _run(folder / "train", "train", recipe, data, {"network": job.name})
+    run = _run(folder / "train", "train", recipe, data, {"network": job.name, "label": job.name}, genotype)
     if not _done(run):
         torch.manual_seed(job.seed)
-        genotype.save(run.folder / "genotype.json")
-        space = space_of(recipe)
-        network = build(str(run.folder), data.shape, len(data.classes), space.trained, auxiliary=recipe.train.auxiliary > 0)
+        network = build(genotype, data.shape, len(data.classes), space_of(recipe).trained, auxiliary=recipe.train.auxiliary > 0)
         Training(run, recipe, data, network).finish()
     cost = space_of(recipe).network_cost("flops", data.shape, len(data.classes))
     accuracy = run.read_json("result.json")["test_accuracy"]
@@ -102,8 +100,8 @@ def work(job: Job) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _run(folder: Path, kind: str, recipe: Recipe, data: ImageData, about: dict[str, Any]) -> Run:
-    return Run.open(folder, kind) if (folder / RECIPE).exists() else Run.create(folder, kind, recipe, data, about)
+def _run(folder: Path, kind: str, recipe: Recipe, data: ImageData, about: dict[str, Any], genotype: Genotype | None = None) -> Run:
+    return Run.open(folder, kind) if Run.is_at(folder) else Run.create(folder, kind, recipe, data, about, genotype)
 
 
 def _done(run: Run) -> bool:

@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from torch.utils._python_dispatch import _disable_current_modes
 
+from flopscope.analyses.attention import attention_notes
+from flopscope.analyses.totals import flops_of
 from flopscope.errors import InputError, UncountedError
 from flopscope.frontends.torch.inputs import dtype_of, tensors_from_text
-from flopscope.frontends.torch.trace import Execute, trace
+from flopscope.frontends.torch.programs import unwrapped
+from flopscope.frontends.torch.trace import Attention, Execute, trace
 from flopscope.report import Comparison, Report
 from flopscope.rules import module_classes
 
@@ -17,7 +20,14 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-def analyze(model: nn.Module | Callable[..., Any], *args: Any, strict: bool = False, execute: Execute = "auto", **kwargs: Any) -> Report:
+def analyze(
+    model: nn.Module | Callable[..., Any],
+    *args: Any,
+    strict: bool = False,
+    execute: Execute = "auto",
+    attention: Attention = "dense",
+    **kwargs: Any,
+) -> Report:
     """Tell what one call ``model(*args, **kwargs)`` costs, without running it.
 
     The model is counted in the mode (training or evaluation) in which it is, and nothing is left behind on it.
@@ -30,7 +40,10 @@ def analyze(model: nn.Module | Callable[..., Any], *args: Any, strict: bool = Fa
         strict: raise if any op is not counted.
         execute: whether the model may be run for real on the CPU where it reads the values of tensors: ``"auto"``, ``"never"`` or
             ``"always"``.
-        **kwargs: named inputs. A model whose inputs are called ``strict`` or ``execute`` can be wrapped in a function.
+        attention: how masked attention is counted: ``"dense"`` (every query meets every key, as dense kernels compute it), or
+            ``"effective"`` (only the pairs that a causal, sliding-window or padding mask allows; of fused attention ops whose mask has
+            known values). The report's notes say which.
+        **kwargs: named inputs. A model whose inputs are called ``strict``, ``execute`` or ``attention`` can be wrapped in a function.
 
     Raises:
         InputError: the inputs cannot be read or do not fit the model.
@@ -47,8 +60,11 @@ def analyze(model: nn.Module | Callable[..., Any], *args: Any, strict: bool = Fa
     if not callable(model):
         raise InputError(f"a model must be a torch.nn.Module or a function, but {type(model).__name__} was given")
     with _disable_current_modes():
+        model, args, kwargs = unwrapped(model, args, kwargs)
         args, kwargs = tensors_from_text((args, kwargs), dtype_of(model))
-    report = Report(trace(model, args, kwargs, execute=execute, opaque=module_classes()))
+    graph = trace(model, args, kwargs, execute=execute, attention=attention, opaque=module_classes(), weigh=flops_of)
+    graph.notes.extend(attention_notes(graph, effective=attention == "effective"))
+    report = Report(graph)
     if strict and report.total.partial:
         listed = ", ".join(sorted({f"{row.op} in {row.scope or 'the model itself'}" for row in report.uncounted}))
         raise UncountedError(

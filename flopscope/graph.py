@@ -56,11 +56,13 @@ class TensorType:
     shape: tuple[int, ...]
     dtype: str = "float32"
     strides: tuple[int, ...] | None = None
+    nonzero: int | None = None
+    """Of a sparse tensor, how many elements are stored; ``None`` for dense ones."""
 
     @staticmethod
-    def of(shape: Sequence[int], dtype: str = "float32", strides: Sequence[int] | None = None) -> TensorType:
+    def of(shape: Sequence[int], dtype: str = "float32", strides: Sequence[int] | None = None, nonzero: int | None = None) -> TensorType:
         """The one type with these contents."""
-        key = (tuple(shape), dtype, None if strides is None else tuple(strides))
+        key = (tuple(shape), dtype, None if strides is None else tuple(strides), nonzero)
         found = _TYPES.get(key)
         return _TYPES.setdefault(key, TensorType(*key)) if found is None else found
 
@@ -72,6 +74,8 @@ class TensorType:
     @property
     def stored_elements(self) -> int:
         """How many different elements lie in memory: a dimension that was expanded (stride 0) counts once."""
+        if self.nonzero is not None:
+            return self.nonzero
         if self.strides is None or 0 not in self.strides:
             return math.prod(self.shape)
         kept = (size for size, stride in zip(self.shape, self.strides, strict=True) if stride != 0 or _is_zero(size))
@@ -87,6 +91,17 @@ class TensorType:
 
 
 _TYPES: dict[tuple[Any, ...], TensorType] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """Weights that a backend keeps in a layout of its own, by what they were before they were packed. In a signature it is no tensor."""
+
+    weight: TensorType
+    bias: TensorType | None = None
+
+    def __repr__(self) -> str:
+        return f"packed {self.weight}{'' if self.bias is None else f' + {self.bias}'}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

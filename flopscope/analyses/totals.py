@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 
 from flopscope.cost import ZERO, Cost
-from flopscope.graph import Graph, Module, Signature
+from flopscope.graph import Graph, Module, Op, Signature
 from flopscope.rules import price
 
 UNCOUNTED = Cost(uncounted=1)
@@ -40,6 +40,11 @@ def total(graph: Graph) -> Cost:
     """The cost of the whole graph. Its parameters are all parameters of the model, whether or not an op reads them."""
     found = sum_of(Counter([op.signature for op in graph.ops]))
     return replace(found, params=sum(weight.type.elements for weight in graph.parameters))
+
+
+def flops_of(ops: Sequence[Op]) -> int:
+    """The FLOPs of some ops together."""
+    return sum_of(Counter([op.signature for op in ops])).flops
 
 
 def sum_of(counts: Mapping[Signature, int]) -> Cost:

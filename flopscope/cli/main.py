@@ -49,7 +49,7 @@ def main(debug: bool) -> None:
     """Tell what a PyTorch model costs, exactly, without running it.
 
     A SPEC is torchvision:NAME, timm:NAME, hf:TYPE (such as hf:llama), hf:FOLDER or hf:config.json, package.module:factory,
-    or path/to/file.py:factory. Weights are never downloaded.
+    or path/to/file.py:factory, model.pt (TorchScript) or model.pt2. Weights are never downloaded.
     """
 
 
@@ -63,6 +63,24 @@ _OPTIONS = (
     click.option("--exact", is_flag=True, help="Write counts in full instead of with four digits."),
     click.option("--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help="Write to a file instead of the terminal."),
     click.option("--strict", is_flag=True, help="Fail (exit code 3) if any op is not counted."),
+    click.option(
+        "--attention", type=click.Choice(("dense", "effective")), default="dense", show_default=True,
+        help="Count masked attention as dense kernels compute it, or only the pairs that masks allow.",
+    ),
+)  # fmt: skip
+
+
+_PHASE_OPTIONS = (
+    click.option(
+        "--phase", type=click.Choice(("prefill", "decode")), default=None,
+        help="A step of text generation (hf: models): reading a prompt, or writing one token beside a cache.",
+    ),
+    click.option("--context", type=click.IntRange(min=1), default=None, help="Tokens of the prompt, or in the cache. Default: 4096."),
+    click.option("--batch", type=click.IntRange(min=1), default=None, help="Sequences that a phase works on. Default: 1."),
+    click.option(
+        "--cache", type=click.Choice(("dynamic", "static")), default=None,
+        help="A cache of what was read, or buffers for it all. Default: dynamic.",
+    ),
 )  # fmt: skip
 
 
@@ -72,9 +90,16 @@ def _options(command: Any) -> Any:
     return command
 
 
+def _phase_options(command: Any) -> Any:
+    for option in reversed(_PHASE_OPTIONS):
+        command = option(command)
+    return command
+
+
 @main.command()
 @click.argument("spec")
 @_options
+@_phase_options
 @click.option("--by", type=click.Choice(("module", "op", "kind")), default="module", show_default=True, help="What a row is.")
 @click.option(
     "--depth", type=click.IntRange(min=0), default=None, help="Deepest level of modules to list. Default: 3, or all in csv and json."
@@ -87,12 +112,14 @@ def analyze(
     exact: bool,
     output: Path | None,
     strict: bool,
+    attention: Any,
     by: Any,
     depth: int | None,
+    **phase: Any,
 ) -> None:
     """Tell what the model of a SPEC costs."""
     with patience(f"analysing {spec}"):
-        report = _analyze(spec, settings, inputs, strict)
+        report = _analyze(spec, settings, inputs, strict, attention, **phase)
         text = _report_text(report, by, style, depth, exact)
     emit(text, output)
 
@@ -100,8 +127,17 @@ def analyze(
 @main.command()
 @click.argument("specs", nargs=-1, required=True, metavar="SPEC...")
 @_options
+@_phase_options
 def compare(
-    specs: Sequence[str], inputs: Sequence[str], settings: Sequence[str], style: str, exact: bool, output: Path | None, strict: bool
+    specs: Sequence[str],
+    inputs: Sequence[str],
+    settings: Sequence[str],
+    style: str,
+    exact: bool,
+    output: Path | None,
+    strict: bool,
+    attention: Any,
+    **phase: Any,
 ) -> None:
     """Tell what several models cost, in one table."""
     import json
@@ -109,7 +145,7 @@ def compare(
     from flopscope.cli.progress import progress
     from flopscope.report import Comparison
 
-    reports = {spec: _analyze(spec, settings, inputs, strict) for spec in progress(specs, "analysing")}
+    reports = {spec: _analyze(spec, settings, inputs, strict, attention, **phase) for spec in progress(specs, "analysing")}
     comparison = Comparison(reports)
     text = json.dumps(comparison.to_dicts(), indent=2) + "\n" if style == "json" else comparison.to_table(style, exact=exact)  # type: ignore[arg-type]
     emit(text, output)
@@ -135,11 +171,11 @@ def list_models(source: str, pattern: str) -> None:
     click.echo("\n".join(f"{source}:{name}" for name in found))
 
 
-def _analyze(spec: str, settings: Sequence[str], inputs: Sequence[str], strict: bool) -> Any:
+def _analyze(spec: str, settings: Sequence[str], inputs: Sequence[str], strict: bool, attention: Any, **phase: Any) -> Any:
     import flopscope
 
-    loaded = flopscope.load(spec, parse_settings(settings), inputs)
-    return loaded.noted(flopscope.analyze(loaded.model, *loaded.args, strict=strict, **loaded.kwargs))
+    loaded = flopscope.load(spec, parse_settings(settings), inputs, **phase)
+    return loaded.noted(flopscope.analyze(loaded.model, *loaded.args, strict=strict, attention=attention, **loaded.kwargs))
 
 
 def _report_text(report: Any, by: Any, style: str, depth: int | None, exact: bool) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from flopscope.report.report import Report
 from flopscope.report.rows import metrics
 from flopscope.report.tables import data_frame, flat
-from flopscope.report.text import METRIC_HEADERS, TableFormat, metric_cells, render, shape_text
+from flopscope.report.text import METRIC_HEADERS, TableFormat, counted, metric_cells, render, shape_text
 
 if TYPE_CHECKING:
     import pandas
@@ -71,4 +71,4 @@ class Comparison:
 
 
 def _inputs(report: Report) -> str:
-    return " ".join(shape_text(value.shape) for value in report.graph.inputs)
+    return counted((shape_text(value.shape) for value in report.graph.inputs), " ")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from flopscope.analyses import totals
 from flopscope.analyses.activations import activations_under
 from flopscope.analyses.conventions import count_under
+from flopscope.analyses.experts import ROUTING, Experts, experts
 from flopscope.cost import ZERO, Cost
 from flopscope.errors import OptionError
 from flopscope.graph import Graph
@@ -64,7 +65,12 @@ class Report:
     @property
     def notes(self) -> list[str]:
         """What a reader of any number in this report must know."""
-        return list(self._graph.notes)
+        return [*self._graph.notes, *([ROUTING] if self.experts else [])]
+
+    @cached_property
+    def experts(self) -> Experts | None:
+        """What one token meets of a model with mixtures of experts, beside what there is; ``None`` for other models."""
+        return experts(self._graph)
 
     @cached_property
     def _op_costs(self) -> list[Cost]:
@@ -191,6 +197,7 @@ class Report:
             "inputs": [str(value.type) for value in self._graph.inputs],
             "complete": self.complete,
             "total": metrics(self.total),
+            "experts": None if self.experts is None else self.experts.to_dict(),
             "notes": self.notes,
             "uncounted": [{"op": row.op, "scope": row.scope} for row in self.uncounted],
             "data_dependent": [{"op": op, "scope": scope} for op, scope in self._graph.data_dependent],

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from flopscope.errors import MissingPackageError
 from flopscope.report.rows import KindRow, ModuleRow, OpRow
-from flopscope.report.text import METRIC_HEADERS, TableFormat, metric_cells, shape_text, si
+from flopscope.report.text import METRIC_HEADERS, TableFormat, counted, metric_cells, shape_text, si
 
 if TYPE_CHECKING:
     import pandas
 
+    from flopscope.analyses.experts import Experts
     from flopscope.report.report import Report
 
 Table = tuple[list[str], list[list[Any]]]
@@ -99,14 +100,25 @@ def summary(report: Report) -> str:
         f"params  {total.params:,}   ({trainable:,} trainable; buffers {buffers:,})",
         f"access  {at_least}{total.access:,} elements, {si(total.access_bytes, 'B')} "
         f"({si(total.bytes_read, 'B')} read, {si(total.bytes_written, 'B')} written)",
-        f"inputs  {', '.join(str(value.type) for value in report.graph.inputs) or 'none'}",
+        f"inputs  {counted(str(value.type) for value in report.graph.inputs) or 'none'}",
     ]
+    if report.experts is not None:
+        lines.append(_experts_text(report.experts))
     if report.uncounted:
         counts = Counter(row.op for row in report.uncounted)
         listed = ", ".join(f"{op} ({count}x, first in {_first_scope(report, op)})" for op, count in counts.most_common())
         lines.append(f"NOT COUNTED, because no rule prices them: {listed}")
     lines += [f"note: {note}" for note in report.notes]
     return "\n".join(lines) + "\n"
+
+
+def _experts_text(found: Experts) -> str:
+    kinds = Counter((mixture.chosen, mixture.experts) for mixture in found.mixtures)
+    layers = ", ".join(f"{chosen} of {experts} in {count} layer{'s' * (count > 1)}" for (chosen, experts), count in kinds.items())
+    return (
+        f"experts {layers}: active params {found.active_params:,} of {found.total_params:,}, "
+        f"active MACs {found.active_macs:,} ({found.total_macs:,} if every token met every expert)"
+    )
 
 
 def _first_scope(report: Report, op: str) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal, get_args
 
 from tabulate import tabulate
@@ -70,3 +71,9 @@ def shape_text(shape: tuple[int, ...] | None) -> str:
     if shape is None:
         return ""
     return "x".join(map(str, shape)) or "()"
+
+
+def counted(texts: Iterable[str], separator: str = ", ") -> str:
+    """Texts in the order in which they first occur, each once: ``64 of float32[1, 32, 4096, 128]`` for one that occurs often."""
+    counts = Counter(texts)
+    return separator.join(text if times == 1 else f"{times} of {text}" for text, times in counts.items())

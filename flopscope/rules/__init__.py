@@ -2,21 +2,40 @@
 
 from flopscope.rules import (
     activation,
+    activation_backward,
     attention,
+    attention_kernels,
+    communication,
+    contraction_backward,
     convolution,
+    costless,
+    draw,
     einsum,
     elementwise,
+    foreach,
     fourier,
+    layouts,
+    linalg,
     loss,
+    loss_backward,
     matmul,
     movement,
+    movement_backward,
     normalisation,
+    normalisation_backward,
+    packed_weights,
     pooling,
+    quantization,
+    quantized,
     recurrent,
+    recurrent_kernels,
     reduction,
+    regions,
     resampling,
     softmax,
     sorting,
+    sparse,
+    statistics,
 )
 from flopscope.rules.registry import Rule as Rule
 from flopscope.rules.registry import count as count
@@ -26,8 +45,11 @@ from flopscope.rules.registry import price as price
 from flopscope.rules.registry import registered as registered
 from flopscope.rules.registry import rule as rule
 from flopscope.rules.registry import rule_for as rule_for
+from flopscope.rules.uncounted import why_uncounted as why_uncounted
 
 FAMILIES = (
-    activation, attention, convolution, einsum, elementwise, fourier, loss, matmul, movement, normalisation, pooling, recurrent, reduction, resampling,
-    softmax, sorting,
+    activation, activation_backward, attention, attention_kernels, communication, contraction_backward, convolution, costless, draw,
+    einsum, elementwise, foreach, fourier, layouts, linalg, loss, loss_backward, matmul, movement, movement_backward, normalisation,
+    normalisation_backward, packed_weights, pooling, quantization, quantized, recurrent, recurrent_kernels, reduction, regions,
+    resampling, softmax, sorting, sparse, statistics,
 )  # fmt: skip

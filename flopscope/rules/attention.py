@@ -1,6 +1,7 @@
 """Attention: scaled dot products and the fused layers built on them.
 
-Masks do not make a dense kernel cheaper, so they are counted dense: every query meets every key.
+Masks do not make a dense kernel cheaper, so attention is counted dense: every query meets every key. An op may carry ``allowed_pairs``, the
+pairs that its mask allows over batch and heads (``attention="effective"``); then these are counted instead.
 """
 
 from __future__ import annotations
@@ -26,17 +27,38 @@ def attention(op: Signature) -> Cost:
     expect(query.shape[-1] == key.shape[-1] and key.shape[-2] == value.shape[-2], "attention([.., l, e], [.., s, e], [.., s, v])")
     length, width = query.shape[-2], query.shape[-1]
     heads = prod(out.shape[:-2])
-    scores = heads * length * key.shape[-2]
+    scores = op.get("allowed_pairs", heads * length * key.shape[-2])
     masked = op.get("attn_mask") is not None or op.get("is_causal", False)
     dropped = 3 if op.get("dropout_p", 0.0) else 0
     return count(op, macs=scores * (width + value.shape[-1]), other=scores * (1 + masked + dropped + SOFTMAX_FLOPS))
 
 
-def _projected(batch: int, heads: int, length: int, keys: int, width: int, masked: bool) -> tuple[int, int]:
+@rule(
+    "attention_by_token",
+    flops="2 per MAC of q.k and p.v; per score 1 for the scale, 1 for a mask, 5 for the softmax, 3 for dropout in training",
+    source=_SOURCE,
+)
+def attention_by_token(op: Signature) -> Cost:
+    """``[b, l, h, v] = attention([b, l, h, e], [b, s, h', e], [b, s, h', v])``: heads after positions, as GPU kernels want them.
+
+    Sequences of different lengths in a row (``cum_seq``) are counted dense: every query of the row meets the longest sequence.
+    """
+    query, key, out = op["query"], op["key"], op.output
+    heads, width = query.shape[-2:]
+    packed = op.get("cum_seq_k", op.get("cu_seqlens_k")) is not None
+    keys = op.get("max_k", op.get("max_seqlen_k")) if packed else key.shape[-3]
+    scores = prod(query.shape[:-2]) * heads * keys
+    masked = op.get("attn_mask") is not None or op.get("is_causal", False) or bool(op.get("custom_mask_type", 0))
+    dropped = 3 if op.get("dropout_p", 0.0) else 0
+    return count(op, macs=scores * (width + out.shape[-1]), other=scores * (1 + masked + dropped + SOFTMAX_FLOPS))
+
+
+def _projected(op: Signature, batch: int, heads: int, length: int, keys: int, width: int) -> tuple[int, int]:
     """Multiply-accumulates and other operations of the four projections and the two products."""
     rows = 2 * batch * length + 2 * batch * keys  # query and output, key and value
-    pairs = batch * length * keys  # each meets in all heads, which together are as wide as the model
-    return rows * width * width + 2 * pairs * width, rows * width + pairs * heads * (1 + masked + SOFTMAX_FLOPS)
+    scores = op.get("allowed_pairs", batch * heads * length * keys)
+    masked = op.get("mask") is not None
+    return rows * width * width + 2 * scores * (width // heads), rows * width + scores * (1 + masked + SOFTMAX_FLOPS)
 
 
 @rule(
@@ -47,7 +69,7 @@ def _projected(batch: int, heads: int, length: int, keys: int, width: int, maske
 def multi_head_attention(op: Signature) -> Cost:
     """The fast path of ``nn.MultiheadAttention``: ``[b, l, d] = mha([b, l, d], [b, s, d], [b, s, d])`` with all four projections."""
     batch, length, width = op["query"].shape
-    macs, other = _projected(batch, op["num_head"], length, op["key"].shape[1], width, op.get("mask") is not None)
+    macs, other = _projected(op, batch, op["num_head"], length, op["key"].shape[1], width)
     return count(op, macs=macs, other=other)
 
 
@@ -61,7 +83,7 @@ def transformer_encoder_layer(op: Signature) -> Cost:
     source = op["src"]
     batch, length, width = source.shape
     hidden = op["ffn_weight_1"].shape[0]
-    macs, other = _projected(batch, op["num_heads"], length, length, width, op.get("mask") is not None)
+    macs, other = _projected(op, batch, op["num_heads"], length, length, width)
     tokens = batch * length
     macs += 2 * tokens * width * hidden
     activation = FLOPS_PER_ELEMENT["gelu" if op.get("use_gelu", False) else "relu"]

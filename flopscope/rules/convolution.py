@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from flopscope.cost import Cost
 from flopscope.graph import Signature
+from flopscope.rules.complex_numbers import contraction
 from flopscope.rules.registry import count, expect, prod, rule
 
 _SOURCE = "Sze et al. 2017, arXiv:1703.09039, eq. 1"
@@ -19,7 +20,7 @@ def conv(op: Signature) -> Cost:
     weight, out = op["weight"], op.output
     expect(weight.shape[0] == out.shape[1 if len(out.shape) == len(weight.shape) else 0], "[n, o, *s'] = conv([n, c, *s], [o, c/g, *k])")
     expect(op["input"].shape[-len(weight.shape) + 1] == weight.shape[1] * op.get("groups", 1), "c = g * (c/g)")
-    return count(op, macs=out.elements * prod(weight.shape[1:]), other=out.elements if op.get("bias") is not None else 0)
+    return contraction(op, macs=out.elements * prod(weight.shape[1:]), additions=out.elements if op.get("bias") is not None else 0)
 
 
 @rule("conv_transpose", flops="2 per MAC, 1 per output element for the bias", source="Dumoulin & Visin 2016, arXiv:1603.07285, section 4")
@@ -27,14 +28,14 @@ def conv_transpose(op: Signature) -> Cost:
     """``[n, o, *s'] = conv_transpose([n, c, *s], [c, o/g, *k], [o]?)``: every input element is spread over ``o/g * k`` outputs."""
     x, weight = op["input"], op["weight"]
     expect(x.shape[-len(weight.shape) + 1] == weight.shape[0], "[n, o, *s'] = conv_transpose([n, c, *s], [c, o/g, *k])")
-    return count(op, macs=x.elements * prod(weight.shape[1:]), other=op.output.elements if op.get("bias") is not None else 0)
+    return contraction(op, macs=x.elements * prod(weight.shape[1:]), additions=op.output.elements if op.get("bias") is not None else 0)
 
 
 @rule("conv_tbc", flops="2 per MAC, 1 per output element for the bias", source=_SOURCE)
 def conv_tbc(op: Signature) -> Cost:
     """``[t', n, o] = conv_tbc([t, n, c], [k, c, o], [o])``."""
     kernel, channels, _ = op["weight"].shape
-    return count(op, macs=op.output.elements * kernel * channels, other=op.output.elements)
+    return contraction(op, macs=op.output.elements * kernel * channels, additions=op.output.elements)
 
 
 @rule(

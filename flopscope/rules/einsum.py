@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from flopscope.cost import Cost
 from flopscope.graph import Signature
-from flopscope.rules.registry import count, expect, prod, rule
+from flopscope.rules.complex_numbers import contraction
+from flopscope.rules.registry import expect, prod, rule
 from flopscope.rules.sizes import broadcast, is_one
 
 Sizes = dict[str, int]
@@ -35,7 +36,7 @@ def einsum(op: Signature) -> Cost:
     """
     equation = parse(op["equation"], [type.shape for type in op["operands"]])
     macs, additions = contraction_cost(equation, op.get("path"))
-    return count(op, macs=macs, other=additions)
+    return contraction(op, macs=macs, additions=additions)
 
 
 def parse(text: str, shapes: Sequence[Sequence[int]]) -> Equation:

@@ -1,13 +1,16 @@
 """Elementwise arithmetic: operations per output element, after broadcasting.
 
 Every arithmetic operation, comparison, logical operation and call of an elementary function counts one, as in Knuth's and most profilers'
-tables; special functions (gamma, Bessel and the like) count as one call too, and the source line says so.
+tables; special functions (gamma, Bessel, orthogonal polynomials and the like) count as one call too. Complex numbers count the real
+operations of `complex_numbers`.
 """
 
 from __future__ import annotations
 
 from flopscope.cost import Cost
 from flopscope.graph import Signature
+from flopscope.rules.complex_numbers import FLOPS_PER_ELEMENT as COMPLEX_FLOPS
+from flopscope.rules.complex_numbers import PRODUCT, is_complex
 from flopscope.rules.registry import count, rule
 
 _ONE = """
@@ -18,10 +21,21 @@ _ONE = """
     special_bessel_j1 special_digamma igamma igammac special_ndtri special_zeta sinc ceil floor round trunc fix frac rad2deg deg2rad eq
     ne lt le gt ge not_equal less less_equal greater greater_equal isclose logical_and logical_or logical_xor logical_not bitwise_and
     bitwise_or bitwise_xor bitwise_not __and__ __or__ __xor__ bitwise_left_shift bitwise_right_shift __lshift__ __rshift__ gcd lcm hypot
-    copysign nextafter ldexp heaviside isnan isinf isfinite isposinf isneginf isreal angle conj_physical arange linspace logspace
+    copysign nextafter ldexp heaviside isnan isinf isfinite isposinf isneginf isreal angle conj_physical arange linspace logspace range
+    frexp special_airy_ai special_bessel_y0 special_bessel_y1 special_erfcx special_exp2 special_expm1 special_gammainc special_gammaincc
+    special_log1p special_log_ndtr special_modified_bessel_i0 special_modified_bessel_i1 special_modified_bessel_k0
+    special_modified_bessel_k1 special_multigammaln special_ndtr special_polygamma special_psi special_round special_sinc special_erfc
+    special_scaled_modified_bessel_k0 special_scaled_modified_bessel_k1 special_spherical_bessel_j0 special_chebyshev_polynomial_t
+    special_chebyshev_polynomial_u special_chebyshev_polynomial_v special_chebyshev_polynomial_w special_hermite_polynomial_h
+    special_hermite_polynomial_he special_laguerre_polynomial_l special_legendre_polynomial_p special_shifted_chebyshev_polynomial_t
+    special_shifted_chebyshev_polynomial_u special_shifted_chebyshev_polynomial_v special_shifted_chebyshev_polynomial_w
+    _conj_physical __ilshift__ __irshift__ __iand__ __ior__ __ixor__ _standard_gamma_grad _dirichlet_grad prims::cbrt
 """.split()  # noqa: SIM905 - a list would take a hundred lines
 
-_TWO = ("rsqrt", "clamp", "clip", "nan_to_num", "logit", "xlogy", "special_xlogy")
+_TWO = (
+    "rsqrt", "clamp", "clip", "nan_to_num", "logit", "xlogy", "special_xlogy", "special_logit", "special_xlog1py", "special_entr",
+    "_add_relu",
+)  # fmt: skip
 
 FLOPS_PER_ELEMENT = (
     dict.fromkeys(_ONE, 1)
@@ -38,38 +52,28 @@ FLOPS_PER_ELEMENT = (
 
 
 @rule(
-    *FLOPS_PER_ELEMENT, flops="per output element, as listed in FLOPS_PER_ELEMENT (mostly 1)", source="one operation or function call each"
+    *FLOPS_PER_ELEMENT,
+    flops="per output element, as listed in FLOPS_PER_ELEMENT (mostly 1), and for complex numbers in complex_numbers",
+    source="one operation or function call each",
 )
 def elementwise(op: Signature) -> Cost:
     """``z = f(x, y, ...)`` with broadcasting; `add` and `sub` with a scale other than one count the product too."""
     if op.kind in ("clamp", "clip"):
         return count(op, other=((op.get("min") is not None) + (op.get("max") is not None)) * op.output.elements)
-    scaled = op.kind in ("add", "sub", "rsub") and op.get("alpha", 1) != 1
-    return count(op, other=(FLOPS_PER_ELEMENT[op.kind] + scaled) * op.output.elements)
+    return count(op, other=flops_per_element(op, op.kind) * op.output.elements)
 
 
-@rule(
-    *(f"_foreach_{name}" for name in ("add", "sub", "mul", "div", "neg", "sqrt", "exp", "abs", "maximum", "minimum", "pow", "reciprocal")),
-    "_foreach_addcmul", "_foreach_addcdiv", "_foreach_lerp",
-    flops="as the op for one tensor", source="one operation or function call each",
-)  # fmt: skip
-def foreach(op: Signature) -> Cost:
-    """``[z, ...] = f([x, ...], ...)``."""
-    per_element = FLOPS_PER_ELEMENT[op.kind.removeprefix("_foreach_")]
-    return count(op, other=per_element * sum(type.elements for type in op.outputs))
+def flops_per_element(op: Signature, name: str) -> int:
+    """Operations per element of an elementwise function."""
+    complex_numbers = is_complex(op)
+    known = COMPLEX_FLOPS.get(name) if complex_numbers else None
+    per_element = FLOPS_PER_ELEMENT[name] if known is None else known
+    if name in ("add", "sub", "subtract", "rsub", "_add_relu") and op.get("alpha", 1) != 1:
+        per_element += PRODUCT if complex_numbers else 1
+    return per_element
 
 
 @rule("cross", "linalg_cross", flops="3 per output element: two products and a subtraction", source="definition of the cross product")
 def cross(op: Signature) -> Cost:
     """``[*, 3] = cross([*, 3], [*, 3])``."""
     return count(op, other=3 * op.output.elements)
-
-
-@rule(
-    "uniform", "normal", "bernoulli", "exponential", "geometric", "cauchy", "log_normal", "random", "rand", "randn", "randint", "rand_like",
-    "randn_like", "randint_like", flops="1 per element: a draw", source="one function call each",
-)  # fmt: skip
-def draw(op: Signature) -> Cost:
-    """``x = draw()``: what was there before, or the tensor whose shape is taken, is not read; probabilities and means are."""
-    reads_first = op.effect != "inplace" and op.kind in ("normal", "bernoulli")
-    return count(op, other=op.output.elements, reads=[(type.elements, type) for type in op.read[0 if reads_first else 1 :]])

@@ -82,6 +82,21 @@ def window(op: Signature) -> Cost:
     return count(op, other=2 * op.output.elements)
 
 
+@rule(
+    "istft",
+    flops="as an inverse real transform per frame, 4 per element: the window, its square, and two sums over frames",
+    source="definition of the inverse short-time Fourier transform",
+)
+def istft(op: Signature) -> Cost:
+    """``[*, l] = istft([*, f, t], n_fft)``."""
+    points = op["n_fft"]
+    shape = op.inputs[0].shape
+    frames = shape[-1]
+    batch = shape[0] if len(shape) > 2 else 1
+    transform = 5 * points * log2_ceil(points)
+    return count(op, other=batch * frames * ((transform if op.get("onesided") is False else transform // 2) + 4 * points))
+
+
 @rule("stft", flops="as a real transform per frame, 1 per element for the window", source="definition of the short-time Fourier transform")
 def stft(op: Signature) -> Cost:
     """``[*, f, t] = stft([*, l], n_fft)``."""

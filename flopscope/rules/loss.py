@@ -22,6 +22,7 @@ FLOPS_PER_ELEMENT = {
     "hinge_embedding_loss": 3,  # compare, max(0, margin - x)
     "multi_margin_loss": 3,  # max(0, margin - x[y] + x[i])
     "multilabel_margin_loss": 3,
+    "multilabel_margin_loss_forward": 3,
 }
 
 
@@ -83,3 +84,19 @@ def triplet_margin(op: Signature) -> Cost:
 def pairwise_distance(op: Signature) -> Cost:
     """``[n] = pairwise_distance([n, d], [n, d])``."""
     return count(op, other=3 * largest(*(type.elements for type in op.inputs)) + op.output.elements)
+
+
+@rule(
+    "torch_nn::_linear_cross_entropy_batch_chunked", "torch_nn::_linear_cross_entropy_batch_chunked_no_reduction",
+    flops="2 per MAC of the linear layer and of each gradient that is made with it; per score 5 for the log softmax, 1 for a bias, 3 for gradients; 2 per row",
+    source="PyTorch documentation of torch.nn.Linear and torch.nn.CrossEntropyLoss",
+)  # fmt: skip
+def linear_cross_entropy(op: Signature) -> Cost:
+    """``[] = cross_entropy(linear([n, d], [c, d], [c]?), [n])``, a chunk of rows at a time."""
+    x, weight = op["input"], op["linear_weight"]
+    rows = prod(x.shape[:-1])
+    scores = rows * prod(weight.shape[:-1])
+    gradients = sum(bool(op.get(name, False)) for name in ("compute_input_grad", "compute_linear_weight_grad"))
+    wants_bias = bool(op.get("compute_linear_bias_grad", False))
+    per_score = SOFTMAX_FLOPS + (op.get("linear_bias") is not None) + (3 if gradients or wants_bias else 0) + wants_bias
+    return count(op, macs=(1 + gradients) * scores * x.shape[-1], other=per_score * scores + 2 * rows)

@@ -11,20 +11,7 @@ _NO_FLOPS = "none: elements are moved, not computed"
 _SOURCE = "definition of the op"
 
 # Every op whose results all share memory with its operands is priced by this rule, whatever its kind.
-rule(
-    "profiler::_record_function_enter_new", "profiler::_record_function_enter", "profiler::_record_function_exit",
-    flops="none: a mark for the profiler", source=_SOURCE,
-)(free)  # fmt: skip
 rule(VIEW, flops="none: the result is the same memory under another shape", source=_SOURCE)(free)
-rule(
-    "empty", "empty_like", "new_empty", "empty_strided", "new_empty_strided", "empty_permuted",
-    flops="none: memory is reserved, and nothing is written", source=_SOURCE,
-)(free)  # fmt: skip
-rule(
-    "_assert_async", "_assert_scalar", "_assert_tensor_metadata", "sym_constrain_range", "sym_constrain_range_for_size", "resize",
-    "set", "_local_scalar_dense", "item", "is_nonzero", "_has_compatible_shallow_copy_type", "is_same_size", "record_stream",
-    flops="none: a check, or a single value that Python reads", source=_SOURCE,
-)(free)  # fmt: skip
 
 
 @rule(
@@ -42,6 +29,11 @@ rule(
     "_autocast_to_reduced_precision", "to_dense", "movedim", "swapaxes", "expand", "transpose", "squeeze", "unsqueeze",
     "unbind", "split", "split_with_sizes", "chunk", "tensor_split", "hsplit", "vsplit", "dsplit", "unsafe_split", "unsafe_chunk", "unsafe_split_with_sizes",
     "view", "select", "slice", "permute", "narrow", "as_strided", "t", "diagonal", "expand_as", "broadcast_to", "matrix_H", "mT", "mH", "numpy_T", "moveaxis",
+    "_cast_Byte", "_cast_Char", "_cast_Double", "_cast_Int", "_cast_Long", "_cast_Short", "chalf", "_conj_copy", "_neg_view_copy", "alias_copy",
+    "_fw_primal_copy", "_make_dual_copy", "_reshape_alias_copy", "diagonal_copy", "unfold_copy", "values_copy", "indices_copy", "_values_copy",
+    "_indices_copy", "crow_indices_copy", "col_indices_copy", "ccol_indices_copy", "row_indices_copy", "_sparse_broadcast_to_copy",
+    "_chunk_cat", "_stack", "pad_sequence", "flatten_dense_tensors", "_to_cpu", "_pin_memory", "pin_memory", "lu_unpack", "prims::rev",
+    "prims::collapse", "prims::copy_strided", "prims::device_put", "image::read_file", "image::write_file",
     flops=_NO_FLOPS, source=_SOURCE,
 )  # fmt: skip
 def move(op: Signature) -> Cost:
@@ -49,10 +41,17 @@ def move(op: Signature) -> Cost:
     return count(op)
 
 
-@rule("copy", "_foreach_copy", flops=_NO_FLOPS, source=_SOURCE)
+@rule("copy", "_foreach_copy", "prims::copy_to", flops=_NO_FLOPS, source=_SOURCE)
 def overwrite(op: Signature) -> Cost:
     """``target[...] = source``: what the target held before is not read."""
     return count(op, reads=[(type.stored_elements, type) for type in op.inputs[len(op.outputs) :]])
+
+
+@rule("_copy_from", "_copy_from_and_resize", flops=_NO_FLOPS, source=_SOURCE)
+def copy_from(op: Signature) -> Cost:
+    """``target[...] = source``, with the source first."""
+    source = op.inputs[0]
+    return count(op, reads=[(source.stored_elements, source)], writes=[(source.elements, op.inputs[1])])
 
 
 @rule("col2im", flops="1 addition per input element", source="PyTorch documentation of torch.nn.Fold: overlapping values are summed")
@@ -63,7 +62,7 @@ def fold(op: Signature) -> Cost:
 
 @rule(
     "zeros", "ones", "full", "eye", "zeros_like", "ones_like", "full_like", "new_zeros", "new_ones", "new_full", "scalar_tensor", "fill", "zero",
-    "fill_diagonal", "randperm", "one_hot", "_efficientzerotensor", "_foreach_zero",
+    "fill_diagonal", "randperm", "one_hot", "_foreach_zero", "from_file", "_new_zeros_with_same_feature_meta",
     flops="none: constants are written", source=_SOURCE,
 )  # fmt: skip
 def write(op: Signature) -> Cost:
@@ -87,6 +86,7 @@ def _rows(op: Signature, source_name: str) -> list[tuple[int, TensorType]]:
     "take",
     "take_along_dim",
     "masked_select",
+    "_unsafe_masked_index",
     flops=_NO_FLOPS,
     source=_SOURCE,
 )
@@ -129,7 +129,15 @@ def put(op: Signature) -> Cost:
     return _put(op, 0)
 
 
-@rule("scatter_add", "scatter_reduce", "index_add", "index_reduce", flops="1 per scattered element", source=_SOURCE)
+@rule(
+    "scatter_add",
+    "scatter_reduce",
+    "index_add",
+    "index_reduce",
+    "_unsafe_masked_index_put_accumulate",
+    flops="1 per scattered element",
+    source=_SOURCE,
+)
 def put_and_combine(op: Signature) -> Cost:
     """``source[indices] += values``."""
     return _put(op, 1)

@@ -25,8 +25,9 @@ def _affine(op: Signature) -> int:
 def batch_norm(op: Signature) -> Cost:
     """``[n, c, *] = batch_norm([n, c, *], [c]?, [c]?, [c]?, [c]?)``."""
     x = op["input"]
-    channels = x.shape[1]
-    uses_batch = op.kind == "batch_norm" and (op.get("training", op.get("train", False)) or op.get("running_mean") is None)
+    channels = x.shape[1] if len(x.shape) > 1 else x.elements
+    training = op.get("training", op.get("train", "with_update" in op.target))
+    uses_batch = op.kind == "batch_norm" and (training or op.get("running_mean") is None)
     statistics = 4 * x.elements + 4 * channels if uses_batch else 2 * channels
     return count(op, other=(2 + _affine(op)) * x.elements + statistics, writes=[(x.elements, op.output)])
 

@@ -16,9 +16,9 @@ from flopscope.rules.sizes import quotient
 _SIGMOID, _TANH = FLOPS_PER_ELEMENT["sigmoid"], FLOPS_PER_ELEMENT["tanh"]
 
 # Operations per hidden unit and token besides the matrix products and biases. The two products are added: 1 per gate.
-_LSTM = 4 + 3 * _SIGMOID + 2 * _TANH + 4  # i, f, o sigmoid; g and c' tanh; c' = f*c + i*g (3), h = o*tanh(c') (1)
-_GRU = 3 + 2 * _SIGMOID + _TANH + 5  # r, z sigmoid; n tanh; r * (..) (1), h = (1 - z)*n + z*h (4)
-_RNN = {"tanh": 1 + _TANH, "relu": 1 + FLOPS_PER_ELEMENT["relu"]}
+LSTM = 4 + 3 * _SIGMOID + 2 * _TANH + 4  # i, f, o sigmoid; g and c' tanh; c' = f*c + i*g (3), h = o*tanh(c') (1)
+GRU = 3 + 2 * _SIGMOID + _TANH + 5  # r, z sigmoid; n tanh; r * (..) (1), h = (1 - z)*n + z*h (4)
+RNN = {"tanh": 1 + _TANH, "relu": 1 + FLOPS_PER_ELEMENT["relu"]}
 
 
 def _tokens(op: Signature) -> int:
@@ -46,7 +46,7 @@ def _layers(op: Signature, gates: int, per_unit: int) -> Cost:
 )
 def lstm(op: Signature) -> Cost:
     """``[t, n, d*h] = lstm([t, n, i], (h0, c0), params)``, padded or packed, any layers, directions and projection."""
-    return _layers(op, 4, _LSTM)
+    return _layers(op, 4, LSTM)
 
 
 @rule(
@@ -56,13 +56,13 @@ def lstm(op: Signature) -> Cost:
 )
 def gru(op: Signature) -> Cost:
     """``[t, n, d*h] = gru([t, n, i], h0, params)``, padded or packed, any layers and directions."""
-    return _layers(op, 3, _GRU)
+    return _layers(op, 3, GRU)
 
 
 @rule("rnn", flops="2 per MAC, 1 per bias; per unit and token 2: addition and activation", source="PyTorch documentation of torch.nn.RNN")
 def rnn(op: Signature) -> Cost:
     """``[t, n, d*h] = rnn([t, n, i], h0, params)``, padded or packed, any layers and directions."""
-    return _layers(op, 1, _RNN[op["nonlinearity"]])
+    return _layers(op, 1, RNN[op["nonlinearity"]])
 
 
 def _cell(op: Signature, gates: int, per_unit: int) -> Cost:
@@ -75,16 +75,16 @@ def _cell(op: Signature, gates: int, per_unit: int) -> Cost:
 @rule("lstm_cell", flops="as one step of lstm", source="PyTorch documentation of torch.nn.LSTMCell")
 def lstm_cell(op: Signature) -> Cost:
     """``[n, h], [n, h] = lstm_cell([n, i], (h, c), [4h, i], [4h, h], [4h]?, [4h]?)``."""
-    return _cell(op, 4, _LSTM)
+    return _cell(op, 4, LSTM)
 
 
 @rule("gru_cell", flops="as one step of gru", source="PyTorch documentation of torch.nn.GRUCell")
 def gru_cell(op: Signature) -> Cost:
     """``[n, h] = gru_cell([n, i], h, [3h, i], [3h, h], [3h]?, [3h]?)``."""
-    return _cell(op, 3, _GRU)
+    return _cell(op, 3, GRU)
 
 
 @rule("rnn_cell", flops="as one step of rnn", source="PyTorch documentation of torch.nn.RNNCell")
 def rnn_cell(op: Signature) -> Cost:
     """``[n, h] = rnn_cell([n, i], h, [h, i], [h, h], [h]?, [h]?)``."""
-    return _cell(op, 1, _RNN[op["nonlinearity"]])
+    return _cell(op, 1, RNN[op["nonlinearity"]])

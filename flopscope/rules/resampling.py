@@ -1,11 +1,11 @@
-"""Interpolation, grid sampling and region pooling."""
+"""Interpolation and grid sampling."""
 
 from __future__ import annotations
 
 from flopscope.cost import Cost
 from flopscope.graph import Signature
 from flopscope.rules.registry import count, prod, rule
-from flopscope.rules.sizes import largest, quotient
+from flopscope.rules.sizes import largest
 
 _LERP = 3  # a + w * (b - a)
 _CUBIC = 7  # four products and three additions
@@ -43,20 +43,25 @@ def upsample_cubic(op: Signature) -> Cost:
 
 @rule(
     "upsample_antialias",
-    flops="2 per tap, two separable passes; a filter has 2 ceil(r s) + 1 taps, radius r = 1 (linear) or 2 (cubic), s = shrinking factor",
+    flops="2 per tap, two separable passes; a filter has 2 ceil(r s) + 1 taps, radius r = 1 (linear), 2 (cubic) or 3 (Lanczos), s = shrinking factor",
     source="PIL's Resample.c, which PyTorch's antialias follows",
 )
 def upsample_antialias(op: Signature) -> Cost:
     """``[n, c, h', w'] = upsample_antialias([n, c, h, w])``."""
-    batch, channels, height, width = op.inputs[0].shape
-    _, _, new_height, new_width = op.output.shape
-    radius = 2 if "cubic" in op.target else 1
+    return count(op, other=antialias_flops(op.target, op.inputs[0].shape, op.output.shape))
+
+
+def antialias_flops(name: str, shape: tuple[int, ...], new_shape: tuple[int, ...]) -> int:
+    """Operations of an antialiased interpolation between two images, whose filter the name of the op tells."""
+    batch, channels, height, width = shape
+    _, _, new_height, new_width = new_shape
+    radius = 3 if "lanczos" in name else 2 if "cubic" in name else 1
 
     def taps(size: int, new_size: int) -> int:
         return 2 * largest(radius, -(-radius * size // new_size)) + 1  # type: ignore[no-any-return]
 
     first = batch * channels * height * new_width * taps(width, new_width)
-    return count(op, other=2 * (first + op.output.elements * taps(height, new_height)))
+    return 2 * (first + prod(new_shape) * taps(height, new_height))
 
 
 @rule(
@@ -76,26 +81,3 @@ def grid_sampler(op: Signature) -> Cost:
 def affine_grid(op: Signature) -> Cost:
     """``[n, *s, d] = affine_grid([n, d, d+1])``: a product of homogeneous coordinates with a matrix."""
     return count(op, macs=op.output.elements * op["theta"].shape[-1])
-
-
-@rule(
-    "torchvision::roi_align",
-    flops="8 per bilinear sample, samples per bin = sampling_ratio^2 (4 where it is adaptive), 1 per output",
-    source="He et al. 2017, arXiv:1703.06870, section 3",
-)
-def roi_align(op: Signature) -> Cost:
-    """``[k, c, ph, pw] = roi_align([n, c, h, w], [k, 5])``."""
-    ratio = op.get("sampling_ratio", -1)
-    samples = ratio * ratio if ratio > 0 else 4
-    return count(op, other=(8 * samples + 1) * op.output.elements)
-
-
-@rule(
-    "torchvision::nms",
-    flops="per pair of boxes 12: intersection (4 max/min, 2 subtractions, 2 clamps, 1 product), union (2) and division",
-    source="definition; every pair is compared",
-)
-def nms(op: Signature) -> Cost:
-    """``[m] = nms([k, 4], [k], threshold)``: an upper bound, all k (k - 1) / 2 pairs."""
-    boxes = op.inputs[0].shape[0]
-    return count(op, other=12 * quotient(boxes * (boxes - 1), 2))

@@ -23,6 +23,7 @@ def _length(op: Signature) -> int:
     "_unique2",
     "unique_dim",
     "unique_consecutive",
+    "unique_dim_consecutive",
     "mode",
     "quantile",
     "nanquantile",

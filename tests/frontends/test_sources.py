@@ -58,7 +58,8 @@ def test_llama_is_the_sum_that_people_do_by_hand() -> None:
     assert report.total.macs == 3 * layer + tokens * width * 1000
     assert report.total.params == 2 * 1000 * 64 + 3 * (2 * 64 * 64 + 2 * 64 * 32 + 3 * 64 * 96 + 2 * 64) + 64
     assert report.uncounted == []
-    assert report.notes == ["built as LlamaForCausalLM"]
+    assert report.notes[0] == "built as LlamaForCausalLM"
+    assert "masked attention (3 ops) is counted dense" in report.notes[1]
     assert analyze("hf:llama", LLAMA).notes[1] == "inputs: input_ids 1x128 (change with --input NAME=SHAPE)"
     assert analyze("hf:llama", LLAMA, "input_ids=2x32").total == report.total  # the input's own dtype, where none is given
 

@@ -76,7 +76,7 @@ class Loaded:
         return str(own.dtype).removeprefix("torch.") if hasattr(own, "dtype") else dtype_of(self.model)
 
     def _check_name(self, name: str) -> None:
-        parameters = inspect.signature(_forward_of(self.model)).parameters
+        parameters = {p.name: p for p in _parameters(self.model)}
         takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
         if name not in parameters and not (takes_any and name in self.kwargs):
             names = [p.name for p in parameters.values() if p.kind not in (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)]
@@ -95,14 +95,26 @@ def _forward_of(model: Any) -> Callable[..., Any]:
     return getattr(model, "forward", model)  # type: ignore[no-any-return]
 
 
+def _parameters(model: Any) -> list[inspect.Parameter]:
+    """The inputs of a model. A scripted one has a schema in place of a signature."""
+    forward: Any = _forward_of(model)
+    if not hasattr(forward, "schema"):
+        return list(inspect.signature(forward).parameters.values())
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    arguments = [argument for argument in forward.schema.arguments if argument.name != "self"]
+    return [
+        inspect.Parameter(a.name, kind, default=a.default_value if a.has_default_value() else inspect.Parameter.empty) for a in arguments
+    ]
+
+
 def _positional_names(model: Any) -> list[str]:
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return [p.name for p in inspect.signature(_forward_of(model)).parameters.values() if p.kind in kinds]
+    return [p.name for p in _parameters(model) if p.kind in kinds]
 
 
 def _required(model: Any) -> list[str]:
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    parameters = inspect.signature(_forward_of(model)).parameters.values()
+    parameters = _parameters(model)
     return [p.name for p in parameters if p.default is inspect.Parameter.empty and p.kind in kinds]
 
 

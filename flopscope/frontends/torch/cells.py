@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from flopscope.errors import TraceError
 from flopscope.graph import Tensor as Value
 from flopscope.graph import TensorType
 
@@ -83,8 +84,13 @@ _types: dict[tuple[torch.Size, tuple[int, ...], torch.dtype], TensorType] = {}
 
 def type_of(tensor: Tensor) -> TensorType:
     """The interned type of a live tensor."""
+    if tensor.is_nested:
+        raise TraceError(
+            "the model makes a nested tensor of the strided layout, which cannot be analysed (torch itself does so in attention on jagged "
+            "tensors on a CPU). Analyse the model on padded tensors, or make the nested tensor with layout=torch.jagged."
+        )
     if tensor.layout is not torch.strided:
-        return TensorType.of(tuple(tensor.shape), DTYPE_NAMES[tensor.dtype], None)
+        return TensorType.of(tuple(tensor.shape), DTYPE_NAMES[tensor.dtype], None, _stored(tensor))
     key = (tensor.shape, tensor.stride(), tensor.dtype)
     found = _types.get(key)
     if found is None:
@@ -92,8 +98,20 @@ def type_of(tensor: Tensor) -> TensorType:
     return found
 
 
+def _stored(tensor: Tensor) -> int | None:
+    """How many elements a sparse tensor stores."""
+    if tensor.layout is torch.sparse_coo:
+        return tensor._values().numel()
+    return tensor.values().numel() if tensor.layout in _COMPRESSED else None
+
+
+_COMPRESSED = (torch.sparse_csr, torch.sparse_csc, torch.sparse_bsr, torch.sparse_bsc)
+
+
 def meta_like(tensor: Tensor) -> Tensor:
     """A meta tensor with the shape, strides and dtype of another and memory of its own; nothing is read or copied."""
+    if tensor.layout is not torch.strided:
+        return torch.empty(tensor.shape, dtype=tensor.dtype, device="meta")
     return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
 
 

@@ -24,6 +24,8 @@ class Inventory:
     weights: dict[int, tuple[str, str, bool]] = field(default_factory=dict)
     """By the id of each tensor: its first name, the path of the module that owns it, and whether it is a parameter."""
     aliases: dict[int, list[str]] = field(default_factory=dict)
+    packed: dict[int, list[tuple[str, TensorType]]] = field(default_factory=dict)
+    """By the hash of each packed object of a quantised module: the names and types of its weight and bias."""
     facts: list[tuple[int, torch.Size, torch.dtype, bool]] = field(default_factory=list)
     """Of each weight: its id, shape, dtype and whether it is trainable."""
 
@@ -92,9 +94,25 @@ def _visit(module: nn.Module, path: str, census: Census) -> None:
         _list_weights(parameters, True, path, prefix, census.inventory)
     if buffers:
         _list_weights(buffers, False, path, prefix, census.inventory)
+    if "_packed_params" in module.__dict__:
+        _list_packed(module, path, prefix, census)
     for name, child in children.items():
         if child is not None:
             _visit(child, prefix + name, census)
+
+
+def _list_packed(module: nn.Module, path: str, prefix: str, census: Census) -> None:
+    """The weights that a quantised module holds in an object that is no tensor."""
+    held = module.__dict__["_packed_params"]
+    packed: Any = held if isinstance(held, torch.ScriptObject) else None
+    if packed is None or "unpack" not in packed._method_names():
+        return
+    weights = dict(zip(("weight", "bias"), packed.unpack()[:2], strict=True))
+    weights = {name: tensor for name, tensor in weights.items() if tensor is not None}
+    census.kept += weights.values()
+    _list_weights(weights, True, path, prefix, census.inventory)
+    named = [(f"{prefix}{name}", TensorType.of(tuple(tensor.shape), DTYPE_NAMES[tensor.dtype])) for name, tensor in weights.items()]
+    census.inventory.packed[hash(packed)] = named
 
 
 def _list_weights(tensors: Mapping[str, Tensor | None], is_parameter: bool, path: str, prefix: str, found: Inventory) -> None:

@@ -17,14 +17,17 @@ _COPIED = frozenset((dict, list, set, OrderedDict, defaultdict, deque))
 
 
 @contextmanager
-def untouched(modules: list[nn.Module]) -> Iterator[None]:
+def untouched(modules: list[nn.Module], *, gradients: bool = False) -> Iterator[None]:
     """Put back, on leaving, every attribute of the modules that was set, deleted or replaced, and the random number generators.
 
-    Attributes are restored by identity, and lists, dicts and sets that are attributes by their members. Data that an attribute holds at a
+    So are the flags of the parameters that ask for gradients and, with ``gradients``, the gradients that they hold. Attributes are restored
+    by identity, and lists, dicts and sets that are attributes by their members. Data that an attribute holds at a
     deeper level is not followed.
     """
     modules = [module for module in modules if not isinstance(module, torch.jit.ScriptModule)]  # their state is not in Python
     before = [_snapshot(module) for module in modules]
+    wanted = [(p, p.requires_grad) for module in modules for p in module._parameters.values() if p is not None]
+    held = [(p, p.grad) for p, _ in wanted] if gradients else []
     default_dtype = torch.get_default_dtype()
     random_state, torch_state = random.getstate(), torch.get_rng_state()
     numpy_random = getattr(sys.modules.get("numpy"), "random", None)
@@ -34,6 +37,12 @@ def untouched(modules: list[nn.Module]) -> Iterator[None]:
     finally:
         for module, snapshot in zip(modules, before, strict=True):
             _restore(module, snapshot)
+        for parameter, flag in wanted:
+            if parameter.requires_grad is not flag:
+                parameter.requires_grad = flag
+        for parameter, gradient in held:
+            if parameter.grad is not gradient:
+                parameter.grad = gradient
         torch.set_default_dtype(default_dtype)
         random.setstate(random_state)
         torch.set_rng_state(torch_state)

@@ -94,7 +94,11 @@ class _NoValues(TorchDispatchMode):
 
 
 def is_made_of_tensors(result: Any) -> bool:
-    """Whether a result is tensors and nothing else (``None`` may stand for an absent one)."""
+    """Whether a result is tensors (``None`` may stand for an absent one), or a list of them with sizes in between."""
     if result is None or isinstance(result, Tensor):
         return True
-    return isinstance(result, (list, tuple)) and all(item is None or isinstance(item, Tensor) for item in result)
+    return (
+        isinstance(result, (list, tuple))
+        and all(item is None or isinstance(item, (Tensor, int)) for item in result)
+        and (not result or any(not isinstance(item, int) for item in result))
+    )

@@ -39,6 +39,12 @@ CONVOLUTIONS: dict[str, tuple[str, Renames]] = {
     "aten::slow_conv_transpose2d": ("conv_transpose", _SELF),
     "aten::slow_conv_transpose3d": ("conv_transpose", _SELF),
     "aten::conv_tbc": ("conv_tbc", _SELF),
+    "aten::_slow_conv2d_forward": ("conv", _SELF),
+    "aten::slow_conv3d_forward": ("conv", _SELF),
+    "aten::_nnpack_spatial_convolution": ("conv", _SAME),
+    "aten::miopen_depthwise_convolution": ("conv", _SELF),
+    "aten::_mps_convolution": ("conv", _SELF),
+    "aten::_mps_convolution_transpose": ("conv_transpose", _SELF),
     "torchvision::deform_conv2d": ("deform_conv", _SAME),
 }
 
@@ -54,6 +60,9 @@ MATRIX_PRODUCTS: dict[str, tuple[str, Renames]] = {
     "aten::linalg_matmul": ("matmul", {"self": "a", "other": "b"}),
     "aten::_int_mm": ("matmul", {"self": "a", "mat2": "b"}),
     "aten::_scaled_mm": ("matmul", {"self": "a", "mat2": "b"}),
+    "aten::_scaled_mm_v2": ("matmul", {"self": "a", "mat2": "b"}),
+    "aten::_scaled_addmm": ("addmm", {"mat1": "a", "mat2": "b"}),
+    "aten::_scaled_grouped_mm_v2": ("grouped_mm", {"self": "a", "mat2": "b"}),
     "aten::outer": ("outer", {"self": "a", "vec2": "b"}),
     "aten::ger": ("outer", {"self": "a", "vec2": "b"}),
     "aten::addmm": ("addmm", {"mat1": "a", "mat2": "b"}),
@@ -78,6 +87,7 @@ ATTENTIONS: dict[str, tuple[str, Renames]] = {
     for name in (
         "aten::scaled_dot_product_attention",
         "aten::_scaled_dot_product_attention_math",
+        "aten::_scaled_dot_product_attention_math_for_mps",
         "aten::_scaled_dot_product_flash_attention",
         "aten::_scaled_dot_product_flash_attention_for_cpu",
         "aten::_scaled_dot_product_efficient_attention",
@@ -85,7 +95,9 @@ ATTENTIONS: dict[str, tuple[str, Renames]] = {
         "aten::_scaled_dot_product_fused_attention_overrideable",
     )
 } | {
+    "aten::_triton_scaled_dot_attention": ("attention", {"q": "query", "k": "key", "v": "value"}),
     "aten::_native_multi_head_attention": ("multi_head_attention", _SAME),
+    "aten::_triton_multi_head_attention": ("multi_head_attention", _SAME),
     "aten::_transformer_encoder_layer_fwd": ("transformer_encoder_layer", _SAME),
 }
 
@@ -94,6 +106,11 @@ NORMALISATIONS: dict[str, tuple[str, Renames]] = {
     "aten::native_batch_norm": ("batch_norm", _SAME),
     "aten::cudnn_batch_norm": ("batch_norm", _SAME),
     "aten::_native_batch_norm_legit": ("batch_norm", _SAME),
+    "aten::_native_batch_norm_legit_functional": ("batch_norm", _SAME),
+    "aten::_batch_norm_with_update": ("batch_norm", _SAME),
+    "aten::_batch_norm_with_update_functional": ("batch_norm", _SAME),
+    "aten::_batch_norm_no_update": ("batch_norm_inference", _SAME),
+    "aten::miopen_batch_norm": ("batch_norm", _SAME),
     "aten::_native_batch_norm_legit_no_training": ("batch_norm_inference", _SAME),
     "aten::_batch_norm_impl_index": ("batch_norm", _SAME),
     "aten::native_layer_norm": ("layer_norm", _SAME),
@@ -107,6 +124,11 @@ RECURRENT: dict[str, tuple[str, Renames]] = {
     "aten::gru": ("gru", {"data": "input"}),
     "aten::rnn_tanh": ("rnn", {"data": "input"}),
     "aten::rnn_relu": ("rnn", {"data": "input"}),
+    "aten::_lstm_mps": ("lstm", _SAME),
+    "aten::quantized_lstm_cell": ("lstm_cell", _SAME),
+    "aten::quantized_gru_cell": ("gru_cell", _SAME),
+    "aten::quantized_rnn_tanh_cell": ("rnn_cell", _SAME),
+    "aten::quantized_rnn_relu_cell": ("rnn_cell", _SAME),
     "aten::lstm_cell": ("lstm_cell", _SAME),
     "aten::gru_cell": ("gru_cell", _SAME),
     "aten::rnn_tanh_cell": ("rnn_cell", _SAME),
@@ -117,6 +139,15 @@ OTHERS: dict[str, tuple[str, Renames]] = {
     "aten::special_expit": ("sigmoid", _SELF),
     "aten::special_erf": ("erf", _SELF),
     "aten::_softmax": ("softmax", _SAME),
+    "aten::special_log_softmax": ("log_softmax", _SAME),
+    "aten::cudnn_affine_grid_generator": ("affine_grid_generator", _SAME),
+    "aten::cudnn_grid_sampler": ("grid_sampler", _SAME),
+    "aten::mkldnn_adaptive_avg_pool2d": ("adaptive_avg_pool", _SAME),
+    "aten::_upsample_lanczos2d_aa": ("upsample_antialias", _SAME),
+    "aten::_dim_arange": ("arange", _SAME),
+    "quantized::max_pool1d": ("max_pool", {"qx": "input"}),
+    "quantized::max_pool2d": ("max_pool", {"qx": "input"}),
+    "quantized::dropout": ("dropout", {"self": "input", "training": "train"}),
     "aten::special_softmax": ("softmax", _SAME),
     "aten::_log_softmax": ("log_softmax", _SAME),
     "aten::_safe_softmax": ("softmax", _SAME),
@@ -152,7 +183,27 @@ OTHERS |= {
     "aten::constant_pad_nd": ("pad", _SAME),
 }
 
-KINDS = CONVOLUTIONS | MATRIX_PRODUCTS | ATTENTIONS | NORMALISATIONS | RECURRENT | OTHERS
+PRIMS = {
+    f"prims::{prim}": (name, _SAME)
+    for prim, name in {
+        "bessel_i0": "special_i0", "bessel_i0e": "special_i0e", "bessel_i1": "special_i1", "bessel_i1e": "special_i1e",
+        "bessel_j0": "special_bessel_j0", "bessel_j1": "special_bessel_j1", "spherical_bessel_j0": "special_spherical_bessel_j0",
+        "erf_inv": "erfinv", "erfcx": "special_erfcx", "ndtri": "special_ndtri", "zeta": "special_zeta", "shift_left": "__lshift__",
+        "shift_right_arithmetic": "__rshift__", "fft_c2c": "_fft_c2c", "fft_r2c": "_fft_r2c", "fft_c2r": "_fft_c2r", "iota": "arange",
+        "convert_element_type": "_to_copy",
+    }.items()
+}  # fmt: skip
+"""What the primitives, to which torch's Python decompositions fall apart, call an op that ATen calls otherwise."""
+
+KINDS = CONVOLUTIONS | MATRIX_PRODUCTS | ATTENTIONS | NORMALISATIONS | RECURRENT | OTHERS | PRIMS
+
+
+def kind_of(target: str) -> str:
+    """The kind of a torch op by its name alone, such as ``"conv"`` for ``"aten::conv2d"``; `normalise` knows more from the arguments."""
+    if target in KINDS:
+        return KINDS[target][0]
+    namespace, _, base = target.partition("::")
+    return base if namespace in ("aten", "prims") else target
 
 
 def normalise(target: str, arguments: dict[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -165,10 +216,8 @@ def normalise(target: str, arguments: dict[str, Any]) -> tuple[str, dict[str, An
     Returns:
         The kind, and the renamed arguments.
     """
-    kind, renames = KINDS.get(target, (None, _SAME))
-    if kind is None:
-        namespace, _, base = target.partition("::")
-        kind = base if namespace == "aten" else target
+    _, renames = KINDS.get(target, (None, _SAME))
+    kind = kind_of(target)
     if kind in ("rnn", "rnn_cell"):
         arguments = {**arguments, "nonlinearity": "relu" if "relu" in target else "tanh"}
     if renames:

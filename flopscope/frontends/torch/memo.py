@@ -39,6 +39,8 @@ class Entry:
     """The operands whose shape or strides the op changes, each with a meta tensor of the new shape."""
     container: type | None = None
     """``list`` or ``tuple`` where the op returns several outputs."""
+    sizes: tuple[tuple[int, int], ...] = ()
+    """Results that are plain numbers, each with its place."""
     elements: int = 0
     """Elements of all outputs together."""
 
@@ -82,7 +84,8 @@ def entry_of(
     twins: Sequence[Tensor],
 ) -> Entry:
     """What to remember of a call on ``operands`` of the given types, from its ``result`` on their ``twins``."""
-    leaves: list[Tensor | None] = [result] if isinstance(result, Tensor) else list(result or ())
+    items = [result] if isinstance(result, Tensor) else list(result or ())
+    leaves = [item if isinstance(item, Tensor) else None for item in items]
     written = mutated_operands(schema, args, kwargs)
     sources = tuple(None if leaf is None else shared_memory(leaf, twins) for leaf in leaves)
     returned = tuple(source for leaf, source in zip(leaves, sources, strict=True) if source is not None and leaf is twins[source])
@@ -111,6 +114,7 @@ def entry_of(
         writes=bool(written),
         reshaped=reshaped,
         container=None if is_single or result is None else list if isinstance(result, list) else tuple,
+        sizes=tuple((place, item) for place, item in enumerate(items) if isinstance(item, int)),
         elements=sum(leaf.numel() for leaf in leaves if leaf is not None),
     )
 
@@ -141,6 +145,8 @@ def describe(
     # torch passes arguments in the order of the schema, so the types come in that order too.
     arguments = {name: typed(value) for name, value in named_arguments(schema, args, kwargs).items()}
     kind, arguments = normalise(schema.target, arguments)
+    if any(type.nonzero is not None for type in types):
+        kind = f"sparse_{kind}"
     return Signature(schema.target, kind, arguments, outputs, effect, schema.out_names)
 
 

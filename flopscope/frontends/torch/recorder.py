@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from flopscope.frontends.torch.cells import CELL, type_of
 from flopscope.frontends.torch.census import Census, Inventory
-from flopscope.frontends.torch.opaque import collapse, values_of
+from flopscope.frontends.torch.opaque import collapse, inputs_of
 from flopscope.frontends.torch.tracer import Tracer
 from flopscope.graph import Module, TensorType
 
@@ -36,7 +36,7 @@ class Recorder:
         if path is None:
             path = self._path_of_stranger(module)
         tracer = self._tracer
-        values = values_of(tracer, args) if self._opaque and isinstance(module, self._opaque) else None
+        values = inputs_of(tracer, args) if self._opaque and isinstance(module, self._opaque) else None
         self._stack.append((module, tracer.scope, len(tracer.ops), values))
         tracer.scope = self.deepest = path
 
@@ -54,7 +54,7 @@ class Recorder:
                 cell = getattr(output, CELL, None)
                 call[1] = first_type(output) if cell is None else cell.type
                 if values is not None:
-                    collapse(tracer, module, path, [*values, *values_of(tracer, kwargs)], output, first_op)
+                    collapse(tracer, module, path, [*values, *inputs_of(tracer, kwargs)], output, first_op)
                 return
 
     def _path_of_stranger(self, module: nn.Module) -> str:
@@ -82,7 +82,7 @@ def _module_list(inventory: Inventory, made: dict[str, str], seen: dict[str, lis
 def first_type(output: Any) -> TensorType | None:
     """The type of the first tensor in whatever a module returned."""
     if isinstance(output, Tensor):
-        return type_of(output)
+        return None if output.is_nested else type_of(output)
     if isinstance(output, Mapping):
         output = tuple(output.values())
     if isinstance(output, (list, tuple)):

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch._ops import OpOverload
 
 from flopscope.frontends.torch.cells import DTYPE_NAMES
+from flopscope.frontends.torch.script_objects import packed, type_name
 
 _READS_VALUES = frozenset((torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape))
 # Composite ops that read values inside, so that their own schema does not carry the tag.
@@ -92,6 +93,8 @@ def plain(value: Any) -> Any:
         return str(value).removeprefix("torch.")
     if isinstance(value, (torch.device, torch.Generator)):
         return None
+    if isinstance(value, torch.ScriptObject):
+        return packed(value) or type_name(value)
     return value if value is None or isinstance(value, (bool, int, float, complex, str)) else repr(value)
 
 

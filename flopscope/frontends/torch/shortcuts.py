@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 aten = torch.ops.aten
-Shortcut = Callable[..., "Tensor | None"]
+Shortcut = Callable[..., Any]
 _shortcuts: dict[Any, Shortcut] = {}
 
 
@@ -218,3 +218,15 @@ def _attention(
 
 def _broadcasts(shape: Any, target: Any) -> bool:
     return len(shape) <= len(target) and all(size in (1, whole) for size, whole in zip(reversed(shape), reversed(target), strict=False))
+
+
+@_answers(aten.lstm.data, aten.gru.data, aten.rnn_tanh.data, aten.rnn_relu.data)
+def _packed_recurrent(data: Tensor, _sizes: Tensor, state: Any, _weights: list[Tensor], *options: Any) -> Any:
+    """Recurrent layers on packed sequences: the sizes of the steps, which meta tensors do not know, say nothing about the shapes."""
+    directions = 2 if options[-1] else 1
+    first = state[0] if isinstance(state, (list, tuple)) else state
+    width = first.shape[-1]
+    out = _new((data.shape[0], directions * width), data.dtype)
+    if isinstance(state, (list, tuple)):
+        return out, torch.empty_like(state[0]), torch.empty_like(state[1])
+    return out, torch.empty_like(first)

@@ -3,29 +3,33 @@
 from __future__ import annotations
 
 import dataclasses
-import gc
 import inspect
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import _disable_current_modes
-from torch.utils._pytree import tree_flatten, tree_map
+from torch.utils._pytree import tree_flatten
 
 from flopscope.errors import FlopscopeError, InputError, NeedsDataError, OptionError, TraceError
-from flopscope.frontends.torch.cells import meta_like, private_copy, type_of
+from flopscope.frontends.torch.adoption import adopt_inputs, data_of_weight, elements_with_values, small_integers
 from flopscope.frontends.torch.census import Census, take_census
+from flopscope.frontends.torch.flattened import flattened_paths, scope_by_weights
 from flopscope.frontends.torch.guard import untouched
+from flopscope.frontends.torch.higher_order import Weigh
+from flopscope.frontends.torch.masks import MOST_MASK_ELEMENTS, MaskCounter
+from flopscope.frontends.torch.programs import unwrapped
 from flopscope.frontends.torch.recorder import Recorder
 from flopscope.frontends.torch.scopes import ScopeListener, listening
+from flopscope.frontends.torch.surroundings import as_written, autograd, compiler_is_loaded, without_collection
 from flopscope.frontends.torch.tracer import MOST_CONCRETE_ELEMENTS, DataNeeded, Tracer
 from flopscope.graph import Graph
 
 Execute = Literal["auto", "never", "always"]
+Attention = Literal["dense", "effective"]
 MOST_BYTES_TO_EXECUTE = 16 * 2**30
 """A model whose weights would have to be made up is not run for real if they take more than this."""
 
@@ -36,9 +40,11 @@ def trace(
     kwargs: Mapping[str, Any] | None = None,
     *,
     execute: Execute = "auto",
+    attention: Attention = "dense",
     opaque: Sequence[type[nn.Module]] = (),
     watch: Callable[[Tracer, Recorder], ScopeListener] | None = None,
     readable: Collection[int] = (),
+    weigh: Weigh | None = None,
 ) -> Graph:
     """Trace one call of a model on the shapes of its inputs.
 
@@ -51,9 +57,12 @@ def trace(
         args: positional inputs of the model, nested as it wants them.
         kwargs: named inputs of the model.
         execute: when to run for real: ``"auto"`` (where values are needed), ``"never"`` or ``"always"``.
+        attention: whether fused attention is counted ``"dense"`` (every query meets every key) or ``"effective"`` (only the pairs that its
+            mask allows, where the mask's values are known).
         opaque: module classes that become one op each, whatever is inside them.
         watch: makes the listener that is told about modules in place of the recorder, which it must tell in turn.
         readable: the ids of weights whose values the model may read.
+        weigh: tells what some ops cost, so that the costlier branch of a condition is known; by default the elements that they move.
 
     Raises:
         InputError: the inputs do not fit the model's signature.
@@ -62,10 +71,13 @@ def trace(
     """
     if execute not in ("auto", "never", "always"):
         raise OptionError(f"execute must be 'auto', 'never' or 'always', but is {execute!r}")
+    if attention not in get_args(Attention):
+        raise OptionError(f"attention must be 'dense' or 'effective', but is {attention!r}")
     with _disable_current_modes():  # an analysis inside a traced model is none of its ops
+        model, args, kwargs = unwrapped(model, args, kwargs or {})
         owner = getattr(model, "__self__", model)  # a bound method of a module belongs to the module
         census = take_census(owner) if isinstance(owner, nn.Module) else Census.of_function(_name_of(model))
-        call = _Call(model, args, dict(kwargs or {}), census, tuple(opaque), watch, readable)
+        call = _Call(model, args, dict(kwargs or {}), census, tuple(opaque), watch, readable, attention, weigh)
         why, notes = "execute='always' was asked for", []
         if execute != "always":
             found = _from_shapes(call)
@@ -91,6 +103,8 @@ class _Call:
     opaque: tuple[type, ...]
     watch: Callable[[Tracer, Recorder], ScopeListener] | None
     readable: Collection[int]
+    attention: Attention
+    weigh: Weigh | None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -103,7 +117,7 @@ class _Obstacle:
 
 def _from_shapes(call: _Call) -> Graph | _Obstacle:
     try:
-        with _without_collection():
+        with without_collection():
             return _attempt(call, False, [])
     except DataNeeded as need:
         where = f"{need.target} in {need.scope or 'the model itself'}"
@@ -119,7 +133,11 @@ def _from_shapes(call: _Call) -> Graph | _Obstacle:
         return _Obstacle(f"what follows {error.last_op or 'the start'}", error)
 
 
-_BLAMES_SHAPES = re.compile("meta|fake impl|numpy|autocast|scalarType|data pointer|unallocated storage|format string", re.IGNORECASE)
+_BLAMES_SHAPES = re.compile(
+    "meta|fake impl|numpy|autocast|scalarType|data pointer|unallocated storage|format string|"
+    "Input type .* and (?:bias|weight) type|TorchScript",
+    re.IGNORECASE,
+)
 
 
 def _name_of(model: Any) -> str:
@@ -136,21 +154,45 @@ def _check_size(census: Census, why: str) -> None:
         )
 
 
+_WANTS_GRADIENTS = re.compile("not require grad|nference tensor|requires_grad|nference mode|view_as inference")
+
+
 def _attempt(call: _Call, execute: bool, notes: list[str]) -> Graph:
+    """Trace as often as it takes to know how: again with autograd if the forward takes gradients, again if it loaded torch's compiler."""
+    gradients = False
+    while True:
+        had_compiler = compiler_is_loaded()
+        try:
+            graph = _once(call, execute, gradients, list(notes))
+        except (TraceError, DataNeeded) as problem:
+            if not gradients and isinstance(problem, TraceError) and _WANTS_GRADIENTS.search(str(problem)):
+                gradients = True
+            elif compiler_is_loaded() == had_compiler:
+                raise
+        else:
+            if compiler_is_loaded() == had_compiler:
+                return graph
+
+
+def _once(call: _Call, execute: bool, gradients: bool, notes: list[str]) -> Graph:
     model, census = call.model, call.census
-    leaves = tree_flatten((tuple(call.args), call.kwargs))[0]
-    integers = [leaf.numel() for leaf in leaves if isinstance(leaf, Tensor) and _keeps_values(leaf)]
-    graph = Graph(name=_name_of(model))
-    graph.notes = notes
-    data_of_weight = _data_of_weight if execute else _small_integers
-    limit = max([MOST_CONCRETE_ELEMENTS, *integers])
-    tracer = Tracer(census.inventory, data_of_weight, execute=execute, most_concrete=limit, readable=call.readable)
+    graph = Graph(name=_name_of(model), notes=notes)
+    counts_masks = call.attention == "effective"
+    limit = max([MOST_MASK_ELEMENTS if counts_masks else MOST_CONCRETE_ELEMENTS, *elements_with_values((call.args, call.kwargs))])
+    tracer = (MaskCounter if counts_masks else Tracer)(
+        census.inventory,
+        data_of_weight if execute else small_integers,
+        execute=execute,
+        most_concrete=limit,
+        readable=call.readable,
+        weigh=call.weigh,
+    )
     recorder = Recorder(tracer, census, call.opaque)
     listener = recorder if call.watch is None else call.watch(tracer, recorder)
-    twins = _adopt_inputs(tracer, call.args, call.kwargs, graph, execute)
-    with untouched(census.modules), listening(listener):
+    twins = adopt_inputs(tracer, call.args, call.kwargs, graph, execute)
+    with untouched(census.modules, gradients=gradients), listening(listener), as_written(census.modules):
         try:
-            with torch.inference_mode(), tracer:
+            with autograd(gradients), tracer:
                 output = model(*twins[0], **twins[1])
                 if inspect.isgenerator(output):
                     output = list(output)  # nothing has run until then
@@ -159,31 +201,34 @@ def _attempt(call: _Call, execute: bool, notes: list[str]) -> Graph:
         except Exception as error:
             raise _explained(error, tracer, recorder, graph) from error
         else:
-            graph.outputs = [tracer.value_of(leaf) for leaf in tree_flatten(_as_plain(output))[0] if isinstance(leaf, Tensor)]
+            graph.outputs = [tracer.value_of(leaf) for leaf in _tensors_in(output)]
         finally:
             tracer.close()
+    _complete(graph, tracer, recorder, census, execute)
+    return graph
+
+
+def _complete(graph: Graph, tracer: Tracer, recorder: Recorder, census: Census, execute: bool) -> None:
+    """Hand over what was recorded."""
     graph.ops = tracer.ops
     graph.weights = tracer.weights
+    flattened = flattened_paths(census.modules, census.paths)
+    if flattened:
+        scope_by_weights(graph.ops, flattened, census.inventory)
     graph.list_parameters = partial(census.inventory.weight_list, True)
     graph.list_buffers = partial(census.inventory.weight_list, False)
     graph.list_modules = recorder.module_list()
+    graph.notes += tracer.notes
     graph.data_dependent = list(dict.fromkeys(tracer.data_dependent))
     if graph.data_dependent and not execute:
         listed = ", ".join(f"{target} in {scope or 'the model itself'}" for target, scope in graph.data_dependent[:3])
         graph.notes.append(f"cost depends on the values of the integer or boolean inputs, which the model reads ({listed})")
-    return graph
 
 
-@contextmanager
-def _without_collection() -> Iterator[None]:
-    """Keep the garbage collector from walking all of torch in the middle of a few milliseconds of work."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
+def _tensors_in(output: Any) -> list[Tensor]:
+    """The tensors that a model returned; of nested ones the values, all in a row."""
+    leaves: list[Any] = [leaf for leaf in tree_flatten(_as_plain(output))[0] if isinstance(leaf, Tensor)]
+    return [leaf._values if leaf.is_nested and leaf.layout is torch.jagged else leaf for leaf in leaves]
 
 
 def _as_plain(output: Any) -> Any:
@@ -193,65 +238,11 @@ def _as_plain(output: Any) -> Any:
     return dict(output) if isinstance(output, Mapping) else output
 
 
-def _keeps_values(tensor: Tensor) -> bool:
-    """Integer and boolean inputs are positions, ids and masks; 8-bit integers are images or quantised data."""
-    return tensor.dtype in (torch.int64, torch.int32, torch.int16, torch.bool) and tensor.device.type != "meta"
-
-
-def _small_integers(tensor: Tensor, is_parameter: bool) -> Tensor | None:
-    """A small buffer of positions or indices keeps its values. They are copied, because ops may write to them."""
-    keeps = not tensor.is_floating_point() and tensor.device.type != "meta" and tensor.numel() <= MOST_CONCRETE_ELEMENTS
-    return private_copy(tensor) if keeps and not is_parameter else None
-
-
-def _data_of_weight(tensor: Tensor, is_parameter: bool) -> Tensor:
-    """Data to run a model on: a parameter's own (copied before an op writes to it), a copy of a buffer's, or made-up values."""
-    with torch.inference_mode(tensor.is_inference()):
-        if tensor.device.type != "meta":
-            return tensor.detach().to("cpu", copy=not is_parameter)
-        if not tensor.is_floating_point():
-            return torch.zeros(tensor.shape, dtype=tensor.dtype)
-        if tensor.dim() < 2:
-            return torch.ones(tensor.shape, dtype=tensor.dtype)
-        spread = max(1, tensor[0].numel()) ** -0.5
-        made: Tensor = torch.randn(tensor.shape, generator=torch.Generator().manual_seed(0)) * spread
-        return made.to(tensor.dtype)
-
-
-def _adopt_inputs(tracer: Tracer, args: Sequence[Any], kwargs: Mapping[str, Any], graph: Graph, execute: bool) -> tuple[Any, Any]:
-    seen: dict[int, Tensor] = {}
-
-    def adopt(leaf: Any) -> Any:
-        if not isinstance(leaf, Tensor):
-            return leaf
-        if id(leaf) not in seen:
-            if leaf.layout is not torch.strided or leaf.is_nested:
-                layout = "nested" if leaf.is_nested else str(leaf.layout).removeprefix("torch.")
-                raise InputError(f"an input has the layout {layout}, and only dense (strided) tensors can be analysed")
-            keeps = _keeps_values(leaf) or execute
-            twin = _data_of_input(leaf) if keeps else meta_like(leaf)
-            value = tracer.new_value(type_of(twin), role="input")
-            graph.inputs.append(value)
-            tracer.adopt(twin, value, twin if keeps else None).from_input = True
-            seen[id(leaf)] = twin
-        return seen[id(leaf)]
-
-    twins: tuple[Any, Any] = tree_map(adopt, (tuple(args), dict(kwargs)))
-    return twins
-
-
-def _data_of_input(tensor: Tensor) -> Tensor:
-    if tensor.device.type != "meta":
-        return private_copy(tensor)
-    if not tensor.is_floating_point():
-        return torch.zeros(tensor.shape, dtype=tensor.dtype)
-    return torch.rand(tensor.shape, generator=torch.Generator().manual_seed(0)).to(tensor.dtype)
-
-
 def _explained(error: Exception, tracer: Tracer, recorder: Recorder, graph: Graph) -> FlopscopeError:
     """The error of a model, with where it happened and on which inputs."""
     inputs = ", ".join(str(value.type) for value in graph.inputs) or "no tensors"
-    first_line = (str(error).strip().splitlines() or [""])[0]
+    lines = str(error).strip().splitlines() or [""]
+    first_line = f"TorchScript: {lines[-1]}" if "TorchScript interpreter" in lines[0] else lines[0]
     if isinstance(error, TypeError) and "forward()" in first_line and not tracer.ops:
         return InputError(f"{graph.name} cannot be called with these inputs ({inputs}): {first_line}")
     where = f"in {recorder.deepest}" if recorder.deepest else "in its own forward"

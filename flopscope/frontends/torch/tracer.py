@@ -15,50 +15,47 @@ their cells. A call that needs the values of a tensor that has none raises `Data
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch._ops import HigherOrderOperator, OpOverload
 from torch.nn import Parameter
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from flopscope.frontends.torch import infer
-from flopscope.frontends.torch.cells import CELL, AdoptedCell, Cell, meta_like, private_copy, type_of
+from flopscope.frontends.torch.cells import AdoptedCell, Cell, meta_like, type_of
 from flopscope.frontends.torch.census import Inventory
-from flopscope.frontends.torch.memo import Entry, current_memo, describe, entry_of, shared_memory
-from flopscope.frontends.torch.schema import Schema, flat_tensors, indexes_by_mask, map_tensors, mutated_operands, schema_of
-from flopscope.graph import Effect, Op, Signature, TensorType
+from flopscope.frontends.torch.higher_order import Weigh, call_higher_order
+from flopscope.frontends.torch.ledger import DataOf
+from flopscope.frontends.torch.memo import Entry, entry_of
+from flopscope.frontends.torch.packed import call_packed
+from flopscope.frontends.torch.real import DataNeeded, RealRuns
+from flopscope.frontends.torch.schema import flat_tensors, indexes_by_mask, map_tensors, schema_of
+from flopscope.frontends.torch.sparse import is_sparse, knows_result
+from flopscope.frontends.torch.special import PASS, SPECIAL
+from flopscope.graph import Op
 from flopscope.graph import Tensor as Value
 
+__all__ = ["MOST_CONCRETE_ELEMENTS", "DataNeeded", "Tracer"]
+
 META = torch.device("meta")
-CPU = torch.device("cpu")
 MOST_CONCRETE_ELEMENTS = 2**17
 """Results larger than this are not computed for real: a causal mask over a long context would take gigabytes."""
 
-_MOST_READ_OF_A_WEIGHT = 16
 _OPEN, _CLOSE = object(), object()
 _detach = Tensor.detach
 _in_inference_mode = torch.is_inference_mode_enabled
+_NO_DISPATCH = torch._C._disabled_torch_dispatch_impl
 _EMBEDDING = torch.ops.aten.embedding.default
 _ALIGNED = torch.ops.aten._nested_tensor_from_mask_left_aligned.default
-_PENDING = Signature("flopscope::pending", "pending", {}, ())
-
-DataOf = Callable[[Tensor, bool], "Tensor | None"]
-"""The data that may be used in place of a weight (told whether it is a parameter), or ``None`` where only its shape is to be known."""
 
 
-class DataNeeded(BaseException):
-    """The model reads the values of a tensor that has only a shape."""
-
-    def __init__(self, target: str, scope: str) -> None:
-        super().__init__(target, scope)
-        self.target = target
-        self.scope = scope
-
-
-class Tracer(TorchDispatchMode):
+class Tracer(RealRuns, TorchDispatchMode):
     """Records the ops of one call of a model. Use it once."""
+
+    supports_higher_order_operators = True
 
     def __init__(
         self,
@@ -68,99 +65,26 @@ class Tracer(TorchDispatchMode):
         execute: bool = False,
         most_concrete: int = MOST_CONCRETE_ELEMENTS,
         readable: Collection[int] = (),
+        weigh: Weigh | None = None,
     ) -> None:
         """Know the weights of a model by its inventory. Parameters that are met outside it are added to it.
 
-        The values of the weights whose ids are ``readable`` may be read.
+        The values of the weights whose ids are ``readable`` may be read. Of two branches, the one that ``weigh`` finds heavier is kept.
         """
-        super().__init__()
-        self.ops: list[Op] = []
-        self.scope = ""
-        self.execute = execute
-        self.data_dependent: list[tuple[str, str]] = []
-        self.weights: dict[str, Value] = {}
-        """The values of the weights that ops read, by name."""
-        self._inventory = inventory
-        self._data_of_weight = data_of_weight
-        self._most_concrete = most_concrete
-        self._readable = readable
-        self._memo = current_memo()
-        self._entries = self._memo.entries
-        self._adopted: dict[int, AdoptedCell] = {}
-        self._next_id = 0
-        self._announces_writes = execute
-        """Whether torch may have noted writes to tensors of the user, which no op did."""
+        TorchDispatchMode.__init__(self)
+        RealRuns.__init__(self, inventory, data_of_weight, execute=execute, most_concrete=most_concrete, readable=readable)
+        self.weigh = weigh
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
         return False  # the wrapper would cost a microsecond per op, and nothing is compiled in here
 
-    def close(self) -> None:
-        """Let go of every tensor that was met, as it was found."""
-        if self._announces_writes:
-            for cell in self._adopted.values():
-                cell.restore_version()
-        self._adopted.clear()
-
-    # -- cells ----------------------------------------------------------------------------------------------
-
-    def new_value(self, type: TensorType, **facts: Any) -> Value:
-        """A new value of the graph."""
-        self._next_id += 1
-        return Value(self._next_id - 1, type, **facts)
-
-    def adopt(self, tensor: Tensor, value: Value, real: Tensor | None) -> AdoptedCell:
-        """Know a tensor by its identity. ``real`` may be read and written in its place; without it only the shape is known."""
-        cell = self._adopted[id(tensor)] = AdoptedCell(self, tensor, value, real)
-        return cell
-
-    def cell_of(self, tensor: Tensor) -> Cell:
-        """The cell of any tensor that an op can meet."""
-        cell: Cell | None = getattr(tensor, CELL, None)
-        if cell is not None and cell.owner is self:
-            return cell
-        cell = self._adopted.get(id(tensor))
-        return self._meet(tensor) if cell is None else cell
-
-    def value_of(self, tensor: Tensor) -> Value:
-        """What a tensor shows now."""
-        cell = self.cell_of(tensor)
-        if cell.seen is not cell.root.written:
-            self._renew(cell)
-        return cell.value
-
-    def _meet(self, tensor: Tensor) -> Cell:
-        """A tensor that is met for the first time: a parameter, a buffer, or a constant that the model holds elsewhere."""
-        known = self._inventory.weights.get(id(tensor))
-        if known is None and isinstance(tensor, Parameter):
-            known = self._inventory.add_stranger(tensor)
-        if known is not None:
-            name, _, is_parameter = known
-            identity = self._next_id
-            self._next_id = identity + 1
-            value = Value(identity, type_of(tensor), "parameter" if is_parameter else "buffer", None, name)
-            self.weights[name] = value
-            if id(tensor) in self._readable:
-                real: Tensor | None = private_copy(tensor)
-            else:
-                real = None if is_parameter and not self.execute else self._data_of_weight(tensor, is_parameter)
-            cell = self._adopted[id(tensor)] = AdoptedCell(self, tensor, value, real)
-            return cell
-        has_data = tensor.device.type != "meta" and (self.execute or tensor.numel() <= self._most_concrete)
-        return self.adopt(tensor, self.new_value(type_of(tensor), role="constant"), private_copy(tensor) if has_data else None)
-
-    def _make_cell(self, tensor: Tensor, type: TensorType, root: Cell | None, producer: int) -> Cell:
-        """The cell of a new result."""
-        identity = self._next_id
-        self._next_id = identity + 1
-        cell = Cell(self, type, Value(identity, type, "result", producer), root)
-        tensor._flopscope_cell = cell  # type: ignore[attr-defined]
-        return cell
-
-    # -- dispatch -------------------------------------------------------------------------------------------
-
     def __torch_dispatch__(self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None) -> Any:
         """Answer one call of an op."""
+        if types or func.__class__ is not OpOverload:
+            answer = self._unusual(func, types, args, kwargs or {})
+            if answer is not PASS:
+                return answer
         operands: list[Cell] = []
         key: list[Any] = [func]
         self._read(args, key, operands)
@@ -186,6 +110,9 @@ class Tracer(TorchDispatchMode):
             return self._run(func, args, kwargs, frozen, operands)
         entry = self._entries.get(frozen)
         if entry is None:
+            special = SPECIAL.get(func)
+            if special is not None and (answer := special(self, func, args, kwargs)) is not PASS:
+                return answer
             entry = self._infer(func, args, kwargs, frozen, operands, symbolic)
         if entry is None or (not symbolic and entry.elements <= self._most_concrete):
             return self._run(func, args, kwargs, frozen, operands)
@@ -208,19 +135,30 @@ class Tracer(TorchDispatchMode):
             self.ops.append(Op(index, signature, tuple([cell.value for cell in operands]), (value,), self.scope))
             return tensor
         if entry.overwrites_first:
-            self._next_id = identity + 1
-            value = Value(identity, entry.signature.outputs[0], "result", index)
-            op = Op(index, entry.signature, tuple([cell.value for cell in operands]), (value,), self.scope)
-            self.ops.append(op)
-            first = operands[0]
-            first.value = value
-            root = first.above or first
-            root.written = first.seen = value
-            root.concrete = False
-            if type(root) is AdoptedCell:
-                self._announces_writes = True
-            return args[0]
+            return self._overwrite(entry, args[0], operands)
         return self._answer(entry, args, kwargs, operands)
+
+    def _overwrite(self, entry: Entry, first: Any, operands: list[Cell]) -> Any:
+        """The answer to calls that overwrite their first argument, return it, and do nothing else."""
+        value = Value(self._next_id, entry.signature.outputs[0], "result", len(self.ops))
+        self._next_id += 1
+        self.ops.append(Op(len(self.ops), entry.signature, tuple([cell.value for cell in operands]), (value,), self.scope))
+        cell = operands[0]
+        cell.value = value
+        root = cell.above or cell
+        root.written = cell.seen = value
+        root.concrete = False
+        if type(root) is AdoptedCell:
+            self._announces_writes = True
+        return first
+
+    def _unusual(self, func: Any, types: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """The answer to a call that is not one of a plain op on plain tensors, or `PASS` if it is one after all."""
+        if isinstance(func, HigherOrderOperator):
+            return call_higher_order(self, func, args, kwargs)
+        if any(kind.__torch_dispatch__ is not _NO_DISPATCH for kind in types):
+            return NotImplemented  # tensors made of tensors: their class says what ops run inside
+        return PASS if func.__class__ is OpOverload else call_packed(self, func, args, kwargs)
 
     def _read(self, items: Any, key: list[Any], operands: list[Cell]) -> None:
         for item in items:
@@ -262,31 +200,6 @@ class Tracer(TorchDispatchMode):
         if largest >= table.shape[0]:
             raise IndexError(f"index {largest} is looked up in a table of {table.shape[0]} rows")
 
-    def _renew(self, cell: Cell) -> None:
-        """The memory under a tensor was written through another one: give it a new value that depends on the write."""
-        written = cell.root.written
-        assert written is not None
-        key = ("alias", cell.type, written.type)
-        signature = self._memo.signatures.get(key)
-        if signature is None:
-            arguments = {"self": cell.type, "written": written.type}
-            signature = Signature("flopscope::alias", "alias", arguments, (cell.type,), "view")
-            self._memo.signatures[key] = signature
-        value = self.new_value(cell.type, producer=len(self.ops))
-        self.ops.append(Op(len(self.ops), signature, (cell.value, written), (value,), self.scope))
-        cell.value = value
-        cell.seen = written
-
-    def _replace(self, op: Op, cells: Sequence[Cell], *, written: bool) -> None:
-        """The op changed these tensors in place, or passed them through: each gets a new value."""
-        for cell in cells:
-            value = self.new_value(cell.type, producer=op.index)
-            op.outputs = (*op.outputs, value)
-            cell.value = value
-            if written:
-                cell.root.written = cell.seen = value
-                self._announces_writes |= isinstance(cell.root, AdoptedCell)
-
     # -- answering from shapes --------------------------------------------------------------------------------
 
     def _answer(self, entry: Entry, args: Sequence[Any], kwargs: Mapping[str, Any], operands: list[Cell]) -> Any:
@@ -307,6 +220,8 @@ class Tracer(TorchDispatchMode):
                 if tensor is not None:
                     cell = self._make_cell(tensor, next(types), root, op.index)
                     op.outputs = (*op.outputs, cell.value)
+            for position, size in entry.sizes:
+                results[position] = size
         else:
             tensors = flat_tensors((*args, *kwargs.values()))
             results = [tensors[position] for position in entry.returned]
@@ -337,7 +252,7 @@ class Tracer(TorchDispatchMode):
         """Infer what an op returns, and remember it. ``None`` where only a real run can tell (and every operand has data)."""
         schema = schema_of(func)
         tensors = flat_tensors((*args, *kwargs.values()))
-        if schema.reads_values or indexes_by_mask(schema, args):
+        if schema.reads_values or indexes_by_mask(schema, args) or not knows_result(func, operands):
             self._need_data(schema, operands, tensors, symbolic)
             return None
         twins: dict[int, Tensor] = {}
@@ -357,89 +272,10 @@ class Tracer(TorchDispatchMode):
         except infer.NoShapeError:
             self._need_data(schema, operands, tensors, symbolic)
             return None
-        if not infer.is_made_of_tensors(result):
+        if not infer.is_made_of_tensors(result) or is_sparse(result):
             self._need_data(schema, operands, tensors, symbolic)
             return None
         types = [cell.type for cell in operands]
         entry = entry_of(schema, args, kwargs, result, types, tensors, [twin_of(tensor) for tensor in tensors])
         self._entries[key] = entry
         return entry
-
-    def _need_data(self, schema: Schema, operands: list[Cell], tensors: list[Tensor], symbolic: bool) -> None:
-        """The op reads values. Small weights may be read (a learned temperature, say); other tensors have none."""
-        if not symbolic:
-            return
-        for cell, tensor in zip(operands, tensors, strict=True):
-            if cell.root.concrete:
-                continue
-            adopted = self._adopted.get(id(tensor))
-            is_readable = adopted is not None and adopted.written is None and tensor.device.type != "meta"
-            if adopted is None or not is_readable or tensor.numel() > _MOST_READ_OF_A_WEIGHT:
-                raise DataNeeded(schema.target, self.scope)
-            adopted.real = private_copy(tensor)
-            adopted.concrete = True
-
-    # -- running for real -------------------------------------------------------------------------------------
-
-    def _run(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], key: Hashable, operands: list[Cell]) -> Any:
-        """Run an op on true data on the CPU, and record it."""
-        schema = schema_of(func)
-        tensors = flat_tensors((*args, *kwargs.values()))
-        written = mutated_operands(schema, args, kwargs)
-        datas = self._datas_for(tensors, operands, written)
-        by_tensor = {id(tensor): data for tensor, data in zip(tensors, datas, strict=True)}
-        real_args = map_tensors(args, lambda tensor: by_tensor[id(tensor)], CPU)
-        real_kwargs = {name: map_tensors(item, lambda tensor: by_tensor[id(tensor)], CPU) for name, item in kwargs.items()}
-        result = func(*real_args, **real_kwargs)
-        from_input = any(cell.root.from_input for cell in operands)
-        if (schema.reads_values or indexes_by_mask(schema, args)) and (self.execute or from_input) and operands:
-            self.data_dependent.append((schema.target, self.scope))
-        op = Op(len(self.ops), _PENDING, tuple([cell.value for cell in operands]), (), self.scope)
-        self.ops.append(op)
-        returned: list[int] = []
-        sources: list[int | None] = []
-        for tensor in flat_tensors(result):
-            source = shared_memory(tensor, datas)
-            sources.append(source)
-            if source is not None and tensor is datas[source]:
-                returned.append(source)
-                continue
-            cell = self._make_cell(tensor, type_of(tensor), None if source is None else operands[source].root, op.index)
-            cell.root.concrete = True
-            cell.root.from_input |= from_input
-            op.outputs = (*op.outputs, cell.value)
-        for position in dict.fromkeys((*written, *returned)):
-            operands[position].type = type_of(datas[position])
-        self._replace(op, [operands[position] for position in dict.fromkeys((*written, *returned))], written=bool(written))
-        effect: Effect = (
-            "view" if schema.only_reshapes else "inplace" if written else "view" if sources and None not in sources else "fresh"
-        )
-        op.signature = self._signature_of_run(schema, args, kwargs, key, op, effect)
-        if not returned:
-            return result
-        mine = {id(data): tensor for data, tensor in zip(datas, tensors, strict=True)}
-        return map_tensors(result, lambda tensor: mine.get(id(tensor), tensor), CPU)
-
-    def _datas_for(self, tensors: list[Tensor], operands: list[Cell], written: Sequence[int]) -> list[Tensor]:
-        """The data to run an op on. What it writes to must not be memory of the user."""
-        datas = []
-        for position, (tensor, cell) in enumerate(zip(tensors, operands, strict=True)):
-            root = cell.root
-            borrowed = position in written and isinstance(root, AdoptedCell) and root.borrows
-            if borrowed and isinstance(cell, AdoptedCell):
-                cell.real = private_copy(cell.tensor)
-            adopted = self._adopted.get(id(tensor))
-            data = tensor if adopted is None or adopted.real is None else adopted.real
-            datas.append(data.clone() if borrowed and not isinstance(cell, AdoptedCell) else data)
-        return datas
-
-    def _signature_of_run(
-        self, schema: Schema, args: Sequence[Any], kwargs: Mapping[str, Any], key: Hashable, op: Op, effect: Effect
-    ) -> Signature:
-        outputs = tuple(value.type for value in op.outputs)
-        full_key = (key, effect, outputs)
-        signature = self._memo.signatures.get(full_key)
-        if signature is None:
-            signature = describe(schema, args, kwargs, [value.type for value in op.inputs], outputs, effect)
-            self._memo.signatures[full_key] = signature
-        return signature
