@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
 import gc
 import importlib
+import inspect
 import io
 import logging
 import multiprocessing
@@ -83,6 +85,11 @@ def _lib(name: str) -> Any:
     return importlib.import_module(name)
 
 
+def _first_tensor(inputs: Any) -> Any:
+    """The first tensor among inputs, which may be lists of images."""
+    return inputs if hasattr(inputs, "device") else _first_tensor(next(iter(inputs)))
+
+
 def _clear_memo(_model: Any, _inputs: tuple[Any, ...]) -> None:
     _lib("flopscope").clear_memo()
 
@@ -148,13 +155,26 @@ def _ptflops(model: Any, inputs: tuple[Any, ...], backend: str) -> float:
             (1,),  # must be there, but input_constructor decides
             print_per_layer_stat=False,
             as_strings=False,
-            input_constructor=lambda _: inputs[0],
+            input_constructor=lambda _: inputs[0] if len(inputs) == 1 else _by_name(model, inputs),
             backend=backend,
         )
     if macs is None:
         lines = [line for line in said.getvalue().splitlines() if line.startswith("<class")]
         raise CounterError(lines[0] if lines else "no number, no reason given")
     return float(macs)
+
+
+def _by_name(model: Any, inputs: tuple[Any, ...]) -> Any:
+    """Several inputs, in the form that ptflops passes on as named ones, or in order where the names are not known."""
+    parameters = inspect.signature(model.forward).parameters.values()
+    if any(parameter.kind is inspect.Parameter.VAR_POSITIONAL for parameter in parameters):
+        model.forward = functools.partial(_call_in_order, model.forward)
+        return {f"input_{index}": value for index, value in enumerate(inputs)}
+    return dict(zip([parameter.name for parameter in parameters], inputs, strict=False))
+
+
+def _call_in_order(forward: Callable[..., Any], **inputs: Any) -> Any:
+    return forward(*inputs.values())
 
 
 @_peer("ptflops pytorch", "ptflops")
@@ -173,7 +193,7 @@ def ptflops_aten(model: Any, inputs: tuple[Any, ...]) -> float:
 def torchinfo(model: Any, inputs: tuple[Any, ...]) -> float:
     """Hooks on layers with parameters; reports mult-adds, which are MACs."""
     summary = _lib("torchinfo").summary
-    stats = summary(model, input_data=list(inputs), verbose=0, device=inputs[0].device)
+    stats = summary(model, input_data=list(inputs), verbose=0, device=_first_tensor(inputs).device)
     return float(stats.total_mult_adds)
 
 
@@ -222,7 +242,7 @@ def _leave_family(_model: Any, _inputs: tuple[Any, ...]) -> None:
 def torchlens(model: Any, inputs: tuple[Any, ...]) -> float:
     """Records every operation; on meta tensors it wants to be told to keep no values."""
     options: dict[str, Any] = {}
-    if inputs[0].device.type == "meta":
+    if _first_tensor(inputs).device.type == "meta":
         capture = _lib("torchlens.options").CaptureOptions(structure_only=True)
         options["capture"] = capture
     return float(_lib("torchlens").trace(model, inputs, **options).total_macs_forward)
@@ -346,7 +366,7 @@ def serve_timings(link: Link, peer_name: str, model_name: str, mode: str) -> Non
 class Worker:
     """A process that works for one (counter, model), with a time limit on each answer."""
 
-    def __init__(self, target: Callable[[Link, str, str, str], None], *job: str) -> None:
+    def __init__(self, target: Callable[..., None], *job: str) -> None:
         """Start `target` in a process that has imported torch and run nothing."""
         context = processes()
         self.link, far_end = context.Pipe()
@@ -371,12 +391,15 @@ class Worker:
         self.process.join()
 
 
+preload: list[str] = []  # more packages that new processes should hold; to be set before the first one starts
+
+
 def processes() -> Any:
     """Return the way to start processes: copies of one that holds torch, where possible."""
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torch", "torchvision"])
+    context.set_forkserver_preload(["torch", "torchvision", *preload])
     return context
 
 

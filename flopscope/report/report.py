@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from flopscope.analyses import totals
+from flopscope.analyses.activations import activations_under
 from flopscope.analyses.conventions import CONVENTIONS, count_under
 from flopscope.analyses.experts import ROUTING, Experts, experts
 from flopscope.cost import ZERO, Cost
@@ -129,6 +130,14 @@ class Report:
             OptionError: there is no such convention.
         """
         return count_under(self._graph, convention)
+
+    def activations(self, convention: str = "fvcore") -> int:
+        """How many elements the layers write, in a named convention: ``"fvcore"``, or ``"conv"`` for those of convolutions alone.
+
+        Raises:
+            OptionError: there is no such convention.
+        """
+        return activations_under(self._graph, convention)
 
     def explain(self, vs: str, others: Mapping[str, Report] | None = None) -> Explanation | NumberExplanation:
         """Where the difference to another count comes from.

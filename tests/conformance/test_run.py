@@ -21,7 +21,7 @@ def _raising() -> Check:
 def _run(monkeypatch: pytest.MonkeyPatch, output: Path, *jobs: run.Job) -> tuple[int, str]:
     monkeypatch.setattr(run, "HAS_DATA", True)
     monkeypatch.setattr(run, "jobs", lambda most_gmacs: jobs)
-    result = CliRunner().invoke(run.main, ["--output", str(output)])
+    result = CliRunner().invoke(run.main, ["--output", str(output), "--cache", str(output.with_suffix(".jsonl"))])
     return result.exit_code, output.read_text(encoding="utf-8")
 
 
@@ -38,6 +38,18 @@ def test_a_row_that_differs_or_raises_fails(monkeypatch: pytest.MonkeyPatch, tmp
     code, text = _run(monkeypatch, tmp_path / "table.md", ("table", "resnet50", lambda: _EQUAL), ("table", "gone", _raising))
     assert code == 1
     assert "**different** RuntimeError: no such model" in text
+
+
+def test_a_run_goes_on_where_it_was_interrupted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    output = tmp_path / "table.md"
+    _run(monkeypatch, output, ("table", "resnet|50", lambda: _EQUAL), ("table", "gone", _raising))
+    with output.with_suffix(".jsonl").open("a") as cache:
+        cache.write('{"of": "cut o')
+    code, text = _run(monkeypatch, output, ("table", "resnet|50", _raising), ("table", "gone", lambda: _LISTED))
+    assert code == 0
+    assert [cell.strip() for cell in text.split("**all**")[1].splitlines()[0].split("|")[1:-1]] == ["2", "1", "1", "0"]
+    monkeypatch.setattr(run, "_fingerprint", lambda: "other code")
+    assert _run(monkeypatch, output, ("table", "resnet|50", _raising))[0] == 1
 
 
 def test_it_says_what_is_missing_without_data(monkeypatch: pytest.MonkeyPatch) -> None:

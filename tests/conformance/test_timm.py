@@ -1,16 +1,13 @@
-"""Rows of ``published/timm.json``: a sample of all kinds of model, or every row of up to 5 GMACs with ``FLOPSCOPE_ALL=1``."""
+"""Rows of ``published/timm.json``: a sample of small rows of all kinds of model, or every row with ``FLOPSCOPE_ALL=1``."""
 
 from __future__ import annotations
 
 import pytest
 
-import flopscope
-from tests.conformance.checks import ALL, HAS_DATA, TimmKey, check_timm, is_explained, needs_data, square, timm_keys, timm_report
-from tests.conformance.known_differences import DIFFERENCES
+from tests.conformance.checks import ALL, check_timm, needs_data, timm_rows
+from tests.conformance.known_differences import CAUSES, DIFFERENCES, TimmKey
 
-pytest.importorskip("timm")
-
-MOST_GMACS = 5.0
+timm = pytest.importorskip("timm")
 
 _SAMPLE: tuple[TimmKey, ...] = (
     ("caformer_s18", 224),
@@ -36,32 +33,50 @@ _SAMPLE: tuple[TimmKey, ...] = (
     ("nf_regnet_b4", 384),
     ("resnest50d_4s2x40d", 224),
     ("sam2_hiera_tiny", 224),
+    ("samvit_huge_patch16", 1024),
     ("sebotnet33ts_256", 256),
+    ("semobilevit_s", 256),
     ("swiftformer_l3", 224),
     ("tf_efficientnet_cc_b1_8e", 240),
     ("twins_svt_small", 224),
     ("xcit_tiny_12_p8_224_dist", 224),
 )
-_ROWS = timm_keys(MOST_GMACS) if ALL and HAS_DATA else [*_SAMPLE, *DIFFERENCES]
-
-
-def _name_of(key: TimmKey) -> str:
-    return f"{key[0]}@{key[1]}"
+_QUICK_DIFFERENCES: tuple[TimmKey, ...] = (
+    ("ghostnetv3_050", 224),
+    ("regnety_2560", 224),
+    ("shvit_s1", 224),
+    ("tiny_vit_5m_224", 224),
+    ("tresnet_l_448", 448),
+    ("vit_base_patch16_rope_mixed_224", 224),
+    ("vit_dwee_patch16_reg1_gap_256", 256),
+)
+_ROWS = list(timm_rows()) if ALL else [*_SAMPLE, *_QUICK_DIFFERENCES]
 
 
 @needs_data
-@pytest.mark.parametrize("key", _ROWS, ids=_name_of)
+@pytest.mark.parametrize("key", _ROWS, ids=lambda key: f"{key[0]}@{key[1]}")
 def test_row(key: TimmKey) -> None:
+    if key not in timm_rows():
+        pytest.skip("this table has no such row")
     check = check_timm(key)
-    assert check.status == ("listed" if key in DIFFERENCES else "equal"), check
+    if not timm.is_model(key[0]):
+        assert (check.status, check.computed) == ("listed", "none"), check
+    elif key in DIFFERENCES:
+        assert (check.status, check.reason.partition(":")[0]) == ("listed", DIFFERENCES[key]), check
+    else:
+        assert check.status == "equal", check
+
+
+def test_every_known_difference_has_a_cause() -> None:
+    assert set(DIFFERENCES.values()) == set(CAUSES)
 
 
 @needs_data
-@pytest.mark.parametrize("key", list(DIFFERENCES), ids=_name_of)
-def test_a_listed_difference_is_exactly_what_its_reason_says(key: TimmKey) -> None:
-    difference, report = DIFFERENCES[key], timm_report(key)
-    assert is_explained(report, difference)
-    if difference.as_measured is not None:
-        measured = flopscope.analyze(difference.as_measured(key[0]), square(key[1]))
-        assert measured.under("fvcore") == report.under("fvcore") - difference.excess
-        assert round(measured.total.params / 1e6, 2) == round(report.total.params / 1e6, 2)
+@pytest.mark.parametrize("change", [{"gmacs": 1.83}, {"macts_m": 2.47}, {"params_m": 11.7}])
+def test_a_row_with_one_other_digit_is_different(change: dict[str, float], monkeypatch: pytest.MonkeyPatch) -> None:
+    row = {"gmacs": 1.82, "macts_m": 2.48, "params_m": 11.69, "fixed_input_size": False, "default_input": [3, 224, 224]}
+    rows = {("resnet18", 224): row}
+    monkeypatch.setattr("tests.conformance.checks.timm_rows", lambda: rows)
+    assert check_timm(("resnet18", 224)).status == "equal"
+    row.update(change)
+    assert check_timm(("resnet18", 224)).status == "different"

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from flopscope.frontends.sources import detection
 from flopscope.frontends.sources.loaded import Loaded, built, no_such_name
 
 _DEFAULT_SIZE = 224
@@ -33,8 +34,37 @@ def load(name: str, settings: Mapping[str, Any]) -> Loaded:
         raise no_such_name("torchvision", name, known)
     arguments = {"weights": None, **_arguments(name), **settings}
     model = built(lambda: get_model(name, **arguments), f"torchvision:{name}").eval()
-    args, note = _inputs(name)
-    return Loaded(f"torchvision:{name}", model, args, {}, (), note)
+    args, input_note = _inputs(name)
+    return Loaded(f"torchvision:{name}", model, args, {}, _prepared(name, model), input_note)
+
+
+def _prepared(name: str, model: Any) -> tuple[str, ...]:
+    """Make a detector what its published weights fit, and say what its second stage runs on."""
+    from torchvision.models import get_model_builder
+
+    if ".detection" not in get_model_builder(name).__module__:
+        return ()
+    if name in _FROZEN:
+        detection.freeze_norms(model.backbone)
+    found = detection.find_the_most(model)
+    if found is None:
+        return ()
+    proposals, detections = found
+    return (f"the second stage is counted on at most {proposals} proposals and {detections} detections, which is all that the model keeps",)
+
+
+_FROZEN = frozenset(
+    {
+        "fasterrcnn_mobilenet_v3_large_320_fpn",
+        "fasterrcnn_mobilenet_v3_large_fpn",
+        "fasterrcnn_resnet50_fpn",
+        "fcos_resnet50_fpn",
+        "keypointrcnn_resnet50_fpn",
+        "maskrcnn_resnet50_fpn",
+        "retinanet_resnet50_fpn",
+    }
+)
+"""The detectors whose builder freezes batch normalisation where it is given weights."""
 
 
 def _arguments(name: str) -> dict[str, Any]:
@@ -45,6 +75,8 @@ def _arguments(name: str) -> dict[str, Any]:
     arguments: dict[str, Any] = {}
     if "weights_backbone" in parameters:
         arguments["weights_backbone"] = None
+    if "aux_loss" in parameters:
+        arguments["aux_loss"] = True  # the weights come with the auxiliary head
     if name.removeprefix("quantized_") == "googlenet":
         arguments |= {"aux_logits": False, "init_weights": False}  # its weights come without the auxiliary heads
     elif name.removeprefix("quantized_") == "inception_v3":
@@ -63,8 +95,8 @@ def _inputs(name: str) -> tuple[list[Any], str | None]:
         height, width = _DETECTION_SIZES.get(name.split("_", maxsplit=1)[0], (800, 800))
         return [[torch.empty(3, height, width, device="meta")]], f"input: one image of {height}x{width}"
     if ".optical_flow" in module:
-        image = torch.empty(1, 3, 520, 960, device="meta")
-        return [image, torch.empty_like(image)], "input: two images of 520x960"
+        image = torch.empty(1, 3, 512, 512, device="meta")
+        return [image, torch.empty_like(image)], "input: two images of 512x512"
     if ".video" in module:
         height, width = size or (112, 112)
         return [torch.empty(1, 3, 16, height, width, device="meta")], f"input: 16 frames of {height}x{width}"
