@@ -47,8 +47,9 @@ check: $(VENV)/.tested  ## Format, lint and types.
 	$(BIN)/ruff check flopscope nas tests benchmarks
 	$(BIN)/mypy
 
-conformance: $(VENV)/.tested  ## Compare with every published number in FLOPSCOPE_DATA.
+conformance: $(VENV)/.tested  ## Compare with every published number in FLOPSCOPE_DATA, and price every sample input of PyTorch.
 	$(BIN)/python -m tests.conformance.run --output conformance.md
+	FLOPSCOPE_ALL=1 $(BIN)/python -m pytest tests/conformance/test_torch_samples.py
 
 bench: $(VENV)/.benched  ## Measure against the other counters.
 	$(BIN)/python -m benchmarks.analyzer

@@ -8,7 +8,7 @@ from __future__ import annotations
 from flopscope.cost import Cost
 from flopscope.graph import Signature
 from flopscope.rules.complex_numbers import contraction
-from flopscope.rules.registry import expect, prod, rule
+from flopscope.rules.registry import count, expect, prod, rule
 from flopscope.rules.sizes import broadcast, smallest
 
 _SOURCE = "Golub & Van Loan, Matrix Computations, section 1.1"
@@ -73,7 +73,7 @@ def grouped_mm(op: Signature) -> Cost:
     rows, inner, columns = a.shape[-2], a.shape[-1], b.shape[-1]
     expect(inner == b.shape[-2], "grouped_mm([.., m, k], [.., k, n])")
     groups = a.shape[0] if len(a.shape) == 3 and len(b.shape) == 3 else 1
-    return contraction(op, macs=groups * rows * inner * columns)
+    return count(op, macs=groups * rows * inner * columns)
 
 
 @rule("chain_matmul", "multi_dot", flops="2 per MAC", source="Cormen et al., Introduction to Algorithms, matrix-chain multiplication")
