@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import flopscope
-from flopscope.frontends.torch.coverage import Group, Standing, standings
+from flopscope.analyses.coverage import Group, Standing, standings
 from flopscope.rules import registered, why_uncounted
 from flopscope.rules.uncounted import CLOSED, OPENED, UNCOUNTED
 
