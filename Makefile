@@ -47,9 +47,9 @@ check: $(VENV)/.tested  ## Format, lint and types.
 	$(BIN)/ruff check flopscope nas tests benchmarks
 	$(BIN)/mypy
 
-conformance: $(VENV)/.tested $(VENV)/.benched  ## Compare with every published number in FLOPSCOPE_DATA, and with other tools.
+conformance: $(VENV)/.tested $(VENV)/.benched  ## Compare with all published numbers, other counters, and PyTorch's own sample inputs.
 	$(BIN)/python -m tests.conformance.run --output conformance.md
-	FLOPSCOPE_ALL=1 $(BIN)/python -m pytest tests/conformance/test_peers.py
+	FLOPSCOPE_ALL=1 $(BIN)/python -m pytest tests/conformance/test_peers.py tests/conformance/test_torch_samples.py
 
 bench: $(VENV)/.benched  ## Measure against the other counters.
 	$(BIN)/python -m benchmarks.analyzer
