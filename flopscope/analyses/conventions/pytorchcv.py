@@ -49,8 +49,8 @@ def _times(factor: int, text: str) -> Line:
 PYTORCHCV = Convention(
     "pytorchcv", 1, "FLOPs", "model tables of pytorchcv 0.0.74 and imgclsmob",
     "twice what these tables print as MACs: 2 per multiply-accumulate of convolutions and linear layers (less one per channel pair where "
-    "there is no bias), norms 4, ReLU 1, leaky ReLU 2, sigmoid 4, SiLU 5, softmax 4, nearest upsampling 4 per element, pooling 1 per element "
-    "of each window, channel shuffle 1; attention, additions and products nothing",
+    "there is no bias), norms 4, ReLU 1, leaky ReLU 2, sigmoid 4, SiLU 5, softmax 4, nearest upsampling 4 per element, pooling 1 per "
+    "element of each window, channel shuffle 1; attention, additions and products nothing",
     kinds={
         **every("conv conv_transpose linear", Line(_layer, "2 per multiply-accumulate, less one per channel pair without bias")),
         **every("batch_norm group_norm instance_norm", _times(4, "norm")),
