@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # uv installs in seconds what takes pip minutes; it is itself installed into the environment.
 INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python
 
-.PHONY: demo test check conformance bench bench-relax bench-search clean
+.PHONY: demo test check conformance bench bench-coverage bench-relax bench-search clean
 
 $(BIN)/uv:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "flopscope needs Python 3.11 or newer; set PYTHON=..."; exit 2; }
@@ -47,11 +47,14 @@ check: $(VENV)/.tested  ## Format, lint and types.
 	$(BIN)/ruff check flopscope nas tests benchmarks
 	$(BIN)/mypy
 
-conformance: $(VENV)/.tested  ## Compare with every published number in FLOPSCOPE_DATA.
+conformance: $(VENV)/.tested  ## Compare with every published number in FLOPSCOPE_DATA. Resumes where it stopped.
 	$(BIN)/python -m tests.conformance.run --output conformance.md
 
 bench: $(VENV)/.benched  ## Measure against the other counters.
 	$(BIN)/python -m benchmarks.analyzer
+
+bench-coverage: $(VENV)/.benched  ## Measure which models each counter can analyse. Takes hours, and resumes where it stopped.
+	$(BIN)/python -m benchmarks.coverage
 
 bench-relax: $(VENV)/.benched  ## Measure relaxed costs. FLOPSCOPE_DATA may name a folder with published tables.
 	$(BIN)/python -m benchmarks.relax
