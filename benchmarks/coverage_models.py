@@ -90,7 +90,7 @@ TRANSFORMERS: dict[str, dict[str, Any]] = {
     "vit": {"num_hidden_layers": 2},
     "swin": {},
     "segformer": {},
-    "detr": {},
+    "roberta": {"num_hidden_layers": 2},
     "wav2vec2": {"num_hidden_layers": 2},
     "mamba": {"num_hidden_layers": 2},
 }
