@@ -83,7 +83,7 @@ TRANSFORMERS: dict[str, dict[str, Any]] = {
     "llama": {**_TINY, "num_key_value_heads": 8},
     "mistral": {**_TINY, "num_key_value_heads": 2},
     "mixtral": {**_TINY, "num_key_value_heads": 2},
-    "gemma": {**_TINY, "num_key_value_heads": 1, "head_dim": 64},
+    "gemma": {**_TINY, "num_key_value_heads": 1, "head_dim": 64, "vocab_size": 32000},
     "t5": {"num_layers": 2},
     "bart": {"encoder_layers": 2, "decoder_layers": 2},
     "whisper": {"encoder_layers": 2, "decoder_layers": 2},
