@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # uv installs in seconds what takes pip minutes; it is itself installed into the environment.
 INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python
 
-.PHONY: demo test check conformance bench bench-coverage bench-relax bench-search clean
+.PHONY: demo test check conformance bench bench-conventions bench-coverage bench-relax bench-search clean
 
 $(BIN)/uv:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "flopscope needs Python 3.11 or newer; set PYTHON=..."; exit 2; }
@@ -47,14 +47,18 @@ check: $(VENV)/.tested  ## Format, lint and types.
 	$(BIN)/ruff check flopscope nas tests benchmarks
 	$(BIN)/mypy
 
-conformance: $(VENV)/.tested  ## Compare with every published number in FLOPSCOPE_DATA. Resumes where it stopped.
+conformance: $(VENV)/.tested $(VENV)/.benched  ## Compare with all published numbers, other counters, and PyTorch's own sample inputs.
 	$(BIN)/python -m tests.conformance.run --output conformance.md
+	FLOPSCOPE_ALL=1 $(BIN)/python -m pytest tests/conformance/test_peers.py tests/conformance/test_torch_samples.py
 
 bench: $(VENV)/.benched  ## Measure against the other counters.
 	$(BIN)/python -m benchmarks.analyzer
 
 bench-coverage: $(VENV)/.benched  ## Measure which models each counter can analyse. Takes hours, and resumes where it stopped.
 	$(BIN)/python -m benchmarks.coverage
+
+bench-conventions: $(VENV)/.benched  ## Measure by how much the other counters are off, and whether our conventions say so.
+	$(BIN)/python -m benchmarks.conventions
 
 bench-relax: $(VENV)/.benched  ## Measure relaxed costs. FLOPSCOPE_DATA may name a folder with published tables.
 	$(BIN)/python -m benchmarks.relax

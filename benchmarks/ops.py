@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from tabulate import tabulate
 
-from flopscope.frontends.torch.coverage import Group, Standing, standings
+from flopscope.analyses.coverage import Group, Standing, standings
 
 COLUMNS = {
     "priced": (Group.PRICED,),

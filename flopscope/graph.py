@@ -238,6 +238,10 @@ class Module:
     """How often it ran."""
     output_shape: tuple[int, ...] | None = None
     """The shape of the first tensor that its last call returned."""
+    origin: str = ""
+    """The Python module that defines the class, such as ``"torch.nn.modules.conv"``."""
+    places: int = 1
+    """Inside how many modules it is: a module that is shared has one path, the first."""
 
 
 @dataclass(slots=True)

@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from flopscope.cli.explain import conventions, doctor, explain, why
 from flopscope.cli.output import emit, patience
 from flopscope.cli.settings import parse_settings
 from flopscope.cli.sweep import sweep
@@ -67,6 +68,7 @@ _OPTIONS = (
         "--attention", type=click.Choice(("dense", "effective")), default="dense", show_default=True,
         help="Count masked attention as dense kernels compute it, or only the pairs that masks allow.",
     ),
+    click.option("--convention", metavar="NAME", help="Add a column in a named way to count; flopscope conventions lists them."),
 )  # fmt: skip
 
 
@@ -113,14 +115,16 @@ def analyze(
     output: Path | None,
     strict: bool,
     attention: Any,
+    convention: str | None,
     by: Any,
     depth: int | None,
     **phase: Any,
 ) -> None:
     """Tell what the model of a SPEC costs."""
+    _check_convention(convention)
     with patience(f"analysing {spec}"):
         report = _analyze(spec, settings, inputs, strict, attention, **phase)
-        text = _report_text(report, by, style, depth, exact)
+        text = _report_text(report, by, style, depth, exact, convention)
     emit(text, output)
 
 
@@ -137,6 +141,7 @@ def compare(
     output: Path | None,
     strict: bool,
     attention: Any,
+    convention: str | None,
     **phase: Any,
 ) -> None:
     """Tell what several models cost, in one table."""
@@ -145,13 +150,18 @@ def compare(
     from flopscope.cli.progress import progress
     from flopscope.report import Comparison
 
+    _check_convention(convention)
     reports = {spec: _analyze(spec, settings, inputs, strict, attention, **phase) for spec in progress(specs, "analysing")}
     comparison = Comparison(reports)
-    text = json.dumps(comparison.to_dicts(), indent=2) + "\n" if style == "json" else comparison.to_table(style, exact=exact)  # type: ignore[arg-type]
+    if style == "json":
+        text = json.dumps(comparison.to_dicts(convention), indent=2) + "\n"
+    else:
+        text = comparison.to_table(style, exact=exact, convention=convention)  # type: ignore[arg-type]
     emit(text, output)
 
 
-main.add_command(sweep)
+for command in (sweep, explain, why, doctor, conventions):
+    main.add_command(command)
 
 
 @main.command("list")
@@ -178,12 +188,20 @@ def _analyze(spec: str, settings: Sequence[str], inputs: Sequence[str], strict: 
     return loaded.noted(flopscope.analyze(loaded.model, *loaded.args, strict=strict, attention=attention, **loaded.kwargs))
 
 
-def _report_text(report: Any, by: Any, style: str, depth: int | None, exact: bool) -> str:
+def _check_convention(name: str | None) -> None:
+    """Refuse an unknown name before the work begins."""
+    if name is not None:
+        from flopscope.analyses.conventions import convention
+
+        convention(name)
+
+
+def _report_text(report: Any, by: Any, style: str, depth: int | None, exact: bool, convention: str | None) -> str:
     if style == "json":
-        return str(report.to_json())
+        return str(report.to_json(convention=convention))
     if style == "csv":
-        return str(report.to_csv(by, depth=depth))
+        return str(report.to_csv(by, depth=depth, convention=convention))
     depth = 3 if depth is None else depth
     if style == "table":
-        return str(report.to_text(by, depth=depth, exact=exact))
-    return str(report.to_table(by, style, depth=depth, exact=exact))
+        return str(report.to_text(by, depth=depth, exact=exact, convention=convention))
+    return str(report.to_table(by, style, depth=depth, exact=exact, convention=convention))

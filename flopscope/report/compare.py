@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from flopscope.report import under
 from flopscope.report.report import Report
 from flopscope.report.rows import metrics
 from flopscope.report.tables import data_frame, flat
-from flopscope.report.text import METRIC_HEADERS, TableFormat, counted, metric_cells, render, shape_text
+from flopscope.report.text import METRIC_HEADERS, TableFormat, counted, metric_cells, render, shape_text, si
 
 if TYPE_CHECKING:
     import pandas
@@ -24,16 +25,26 @@ class Comparison:
     def __str__(self) -> str:
         return self.to_table()
 
-    def to_table(self, style: TableFormat = "table", *, exact: bool = False) -> str:
+    def to_table(self, style: TableFormat = "table", *, exact: bool = False, convention: str | None = None) -> str:
         """A row per model, in one of the formats ``"table"``, ``"markdown"``, ``"latex"`` and ``"csv"``.
 
+        Args:
+            style: the format.
+            exact: whether to write counts in full instead of with four digits.
+            convention: a convention to add a column for.
+
         Raises:
-            OptionError: there is no such format.
+            OptionError: there is no such format or convention.
         """
         if style == "csv":
-            return render(*flat(self.to_dicts()), "csv")
+            return render(*flat(self.to_dicts(convention)), "csv")
+        headers = ["model", "input", *METRIC_HEADERS]
         rows = [[name, _inputs(report), *metric_cells(report.total, exact)] for name, report in self.reports.items()]
-        table = render(["model", "input", *METRIC_HEADERS], rows, style)
+        if convention is not None:
+            headers.append(under.header(convention))
+            counts = [report.under(convention) for report in self.reports.values()]
+            rows = [[*row, f"{count:,}" if exact else si(count)] for row, count in zip(rows, counts, strict=True)]
+        table = render(headers, rows, style)
         notes = [f"{name}: {note}" for name, report in self.reports.items() for note in report.notes]
         partial = [
             f"{name}: not counted: {', '.join(sorted({row.op for row in r.uncounted}))}"
@@ -54,10 +65,11 @@ class Comparison:
         """The table with exact counts."""
         return self.to_table("csv")
 
-    def to_dicts(self) -> list[dict[str, Any]]:
-        """A row of plain data per model, with exact counts."""
+    def to_dicts(self, convention: str | None = None) -> list[dict[str, Any]]:
+        """A row of plain data per model, with exact counts, and that of a convention under its name."""
         return [
             {"model": name, "input": _inputs(report), "complete": report.complete, **metrics(report.total)}
+            | ({} if convention is None else {convention: report.under(convention)})
             for name, report in self.reports.items()
         ]
 

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from flopscope.analyses import totals
 from flopscope.analyses.activations import activations_under
-from flopscope.analyses.conventions import count_under
+from flopscope.analyses.conventions import CONVENTIONS, count_under
 from flopscope.analyses.experts import ROUTING, Experts, experts
 from flopscope.cost import ZERO, Cost
 from flopscope.errors import OptionError
 from flopscope.graph import Graph
-from flopscope.report import tables
+from flopscope.report import tables, under
+from flopscope.report.doctor import Diagnosis, diagnose
+from flopscope.report.explain import Explanation, explain_convention
+from flopscope.report.explain_number import NumberExplanation, explain_number, parse_number
 from flopscope.report.rows import KindRow, ModuleRow, OpRow, metrics
 from flopscope.report.text import TableFormat, render
+from flopscope.report.why import Why, why
 from flopscope.version import __version__
 
 if TYPE_CHECKING:
@@ -119,7 +124,7 @@ class Report:
         return rows or [ModuleRow("", self.name, 0, 1, None, self.total)]
 
     def under(self, convention: str) -> int:
-        """What the model costs as another tool or paper counts it, such as ``"fvcore"``.
+        """What the model costs as another tool or paper counts it, such as ``"fvcore"``, in the unit of that convention.
 
         Raises:
             OptionError: there is no such convention.
@@ -134,6 +139,33 @@ class Report:
         """
         return activations_under(self._graph, convention)
 
+    def explain(self, vs: str, others: Mapping[str, Report] | None = None) -> Explanation | NumberExplanation:
+        """Where the difference to another count comes from.
+
+        Args:
+            vs: a convention such as ``"thop"``: the differences add up exactly. Or a number such as ``"4.11G"`` or ``"557M"``: the ways to
+                count that give it in all its digits, or the nearest.
+            others: reports of the same model on other inputs, to be tried for a number too, by what to call them.
+
+        Raises:
+            OptionError: it is neither.
+        """
+        if vs in CONVENTIONS:
+            return explain_convention(self, vs)
+        return explain_number(self, parse_number(vs), others or {})
+
+    def why(self, scope: str) -> Why:
+        """The formulas of a module's ops with their letters filled in, or of the op of an index (``"#7"``), and their sources.
+
+        Raises:
+            OptionError: there is no such module or op; the message names the nearest.
+        """
+        return why(self, scope)
+
+    def doctor(self) -> Diagnosis:
+        """What could not be counted, what depended on data, what was made up and what is never used; and what to write to count more."""
+        return diagnose(self)
+
     # -- formats --------------------------------------------------------------------------------------------
 
     def __str__(self) -> str:
@@ -142,11 +174,20 @@ class Report:
     def __repr__(self) -> str:
         return f"<Report of {self.name}: {self.total.macs:,} MACs, {self.total.params:,} params>"
 
-    def to_text(self, by: By = "module", *, depth: int | None = 3, exact: bool = False) -> str:
+    def to_text(self, by: By = "module", *, depth: int | None = 3, exact: bool = False, convention: str | None = None) -> str:
         """A table for people, with the exact totals and all notes under it."""
-        return f"{self.to_table(by, depth=depth, exact=exact)}\n{tables.summary(self)}"
+        line = f"{under.line(self, convention)}\n" if convention is not None else ""
+        return f"{self.to_table(by, depth=depth, exact=exact, convention=convention)}\n{tables.summary(self)}{line}"
 
-    def to_table(self, by: By = "module", style: TableFormat = "table", *, depth: int | None = None, exact: bool = False) -> str:
+    def to_table(
+        self,
+        by: By = "module",
+        style: TableFormat = "table",
+        *,
+        depth: int | None = None,
+        exact: bool = False,
+        convention: str | None = None,
+    ) -> str:
         """One of the three tables in one of the formats.
 
         Args:
@@ -154,6 +195,7 @@ class Report:
             style: ``"table"``, ``"markdown"``, ``"latex"`` or ``"csv"``.
             depth: the deepest level of modules to list.
             exact: whether to write counts in full instead of with four digits.
+            convention: a convention to add a column for.
 
         Raises:
             OptionError: an argument is outside its allowed values.
@@ -166,6 +208,9 @@ class Report:
             headers, rows = tables.kind_table(self.by_kind(), exact)
         else:
             headers, rows = tables.op_table(self.ops, exact)
+        if convention is not None:
+            headers = [*headers, under.header(convention)]
+            rows = under.with_column(self, convention, by, depth, rows, exact)
         return render(headers, rows, style)
 
     def to_markdown(self, by: By = "module", *, depth: int | None = None, exact: bool = False) -> str:
@@ -176,9 +221,12 @@ class Report:
         """A table in LaTeX, for the package booktabs."""
         return self.to_table(by, "latex", depth=depth, exact=exact)
 
-    def to_csv(self, by: By = "op", *, depth: int | None = None) -> str:
+    def to_csv(self, by: By = "op", *, depth: int | None = None, convention: str | None = None) -> str:
         """Rows with exact counts, one column per metric."""
         headers, rows = tables.flat(self._dicts(by, depth))
+        if convention is not None:
+            headers = [*headers, convention]
+            rows = [[*row, count] for row, count in zip(rows, under.column(self, convention, by, depth), strict=True)]
         return render(headers, rows, "csv")
 
     def to_dataframe(self, by: By = "op", *, depth: int | None = None) -> pandas.DataFrame:
@@ -189,9 +237,9 @@ class Report:
         """
         return tables.data_frame(self._dicts(by, depth))
 
-    def to_dict(self) -> dict[str, Any]:
-        """The whole report as plain data."""
-        return {
+    def to_dict(self, convention: str | None = None) -> dict[str, Any]:
+        """The whole report as plain data, with the total under a convention."""
+        return under.facts(self, convention) | {
             "flopscope": __version__,
             "model": self.name,
             "inputs": [str(value.type) for value in self._graph.inputs],
@@ -206,9 +254,9 @@ class Report:
             "ops": self._dicts("op", None),
         }
 
-    def to_json(self, indent: int | None = 2) -> str:
+    def to_json(self, indent: int | None = 2, *, convention: str | None = None) -> str:
         """The whole report as JSON."""
-        return json.dumps(self.to_dict(), indent=indent, default=repr) + "\n"
+        return json.dumps(self.to_dict(convention), indent=indent, default=repr) + "\n"
 
     def _dicts(self, by: By, depth: int | None) -> list[dict[str, Any]]:
         if by not in get_args(By):

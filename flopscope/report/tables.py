@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from flopscope.errors import MissingPackageError
 from flopscope.report.rows import KindRow, ModuleRow, OpRow
 from flopscope.report.text import METRIC_HEADERS, TableFormat, counted, metric_cells, shape_text, si
+from flopscope.rules import why_uncounted
 
 if TYPE_CHECKING:
     import pandas
@@ -108,6 +109,7 @@ def summary(report: Report) -> str:
         counts = Counter(row.op for row in report.uncounted)
         listed = ", ".join(f"{op} ({count}x, first in {_first_scope(report, op)})" for op, count in counts.most_common())
         lines.append(f"NOT COUNTED, because no rule prices them: {listed}")
+        lines += [f"  {op}: {reason}" for op in counts if (reason := why_uncounted(op))]
     lines += [f"note: {note}" for note in report.notes]
     return "\n".join(lines) + "\n"
 

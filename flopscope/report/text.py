@@ -31,7 +31,7 @@ def render(headers: Sequence[str], rows: Sequence[Sequence[Any]], style: TableFo
         buffer = io.StringIO()
         csv.writer(buffer, lineterminator="\n").writerows([headers, *rows])
         return buffer.getvalue()
-    first_number = next((i for i, header in enumerate(headers) if header in (*METRIC_HEADERS, "calls")), len(headers))
+    first_number = next((i for i, header in enumerate(headers) if header in (*METRIC_HEADERS, "calls", "count")), len(headers))
     align = ["left" if i < first_number else "right" for i in range(len(headers))]
     table: str = tabulate(
         [[_cell(value) for value in row] for row in rows],

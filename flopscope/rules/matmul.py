@@ -8,7 +8,7 @@ from __future__ import annotations
 from flopscope.cost import Cost
 from flopscope.graph import Signature
 from flopscope.rules.complex_numbers import contraction
-from flopscope.rules.registry import expect, prod, rule
+from flopscope.rules.registry import count, expect, prod, rule
 from flopscope.rules.sizes import broadcast, smallest
 
 _SOURCE = "Golub & Van Loan, Matrix Computations, section 1.1"
@@ -77,7 +77,7 @@ def grouped_mm(op: Signature) -> Cost:
     reads = [(type.stored_elements, type) for type in op.read]
     if len(a.shape) == 2 and len(b.shape) == 3:
         reads[1] = (smallest(b.shape[0], rows) * inner * columns, b)
-    return contraction(op, macs=groups * rows * inner * columns, reads=reads)
+    return count(op, macs=groups * rows * inner * columns, reads=reads)
 
 
 @rule("chain_matmul", "multi_dot", flops="2 per MAC", source="Cormen et al., Introduction to Algorithms, matrix-chain multiplication")

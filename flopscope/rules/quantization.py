@@ -102,7 +102,7 @@ def learnable_backward(op: Signature) -> Cost:
 
 
 @rule(
-    "int_repr", "_make_per_tensor_quantized_tensor", "_make_per_channel_quantized_tensor", "q_per_channel_scales", "q_per_channel_zero_points",
+    "int_repr", "_make_per_tensor_quantized_tensor", "_make_per_channel_quantized_tensor",
     "_saturate_weight_to_fp16", "quantization::_Bfloat16QuantizedToFloat", "quantization::_FloatToBfloat16Quantized",
     "quantized_decomposed::convert_element_type",
     flops="none: elements are moved, not computed", source="definition of the op",
@@ -110,3 +110,9 @@ def learnable_backward(op: Signature) -> Cost:
 def reinterpret(op: Signature) -> Cost:
     """Integers taken out of a quantised tensor, or put into one."""
     return count(op)
+
+
+@rule("q_per_channel_scales", "q_per_channel_zero_points", flops="none: elements are moved, not computed", source="definition of the op")
+def parameters(op: Signature) -> Cost:
+    """``[c] = scales(q)``: of the quantised tensor only its scales are read."""
+    return count(op, reads=[(type.elements, type) for type in op.outputs])

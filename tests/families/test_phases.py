@@ -145,3 +145,21 @@ def test_a_position_beyond_a_table_is_refused() -> None:
     with pytest.raises(flopscope.FlopscopeError, match="is looked up in a table of 1024 rows"):
         analyze("hf:gpt2", {"n_layer": 1}, phase="decode", context=1024)
     assert analyze("hf:gpt2", {"n_layer": 1}, phase="decode", context=1023).total.macs > 0
+
+
+def test_the_command_line_shows_a_phase() -> None:
+    from click.testing import CliRunner
+
+    from flopscope.cli.main import main
+
+    small = [part for key, value in SMALL.items() for part in ("--set", f"{key}={value}")]
+    result = CliRunner().invoke(main, ["analyze", "hf:llama", *small, "--phase", "decode", "--context", "100", "--depth", "0"])
+    assert result.exit_code == 0, result.output
+    assert f"MACs    {3 * step(101) + 64 * 1000:,}" in result.stdout
+    assert "inputs  int64[1, 1], 6 of float32[1, 2, 100, 16]\n" in result.stdout
+    assert (
+        "note: decode: one new token after a cache of 100 tokens (19,200 elements, 76,800 bytes, as its layers keep them)" in result.stdout
+    )
+    result = CliRunner().invoke(main, ["analyze", "hf:llama", "--context", "100"])
+    assert result.exit_code == 2
+    assert "belongs to a phase of generation" in result.output

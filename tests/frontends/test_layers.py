@@ -282,7 +282,6 @@ COMPLEX: list[tuple[str, Any, Any, int]] = [
 ]
 
 
-@pytest.mark.xfail(strict=True, reason="the rules do not know yet that a complex multiply-accumulate takes four real ones")
 @pytest.mark.parametrize(("make", "shape", "complex_macs"), [case[1:] for case in COMPLEX], ids=[case[0] for case in COMPLEX])
 def test_complex_numbers(make: Any, shape: Any, complex_macs: int) -> None:
     assert macs(make(), torch.rand(shape, dtype=C)) == 4 * complex_macs

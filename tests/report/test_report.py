@@ -130,7 +130,7 @@ def test_bad_options(report: flopscope.Report) -> None:
         report.to_table("op", "html")  # type: ignore[arg-type]
     with pytest.raises(OptionError, match="depth must be 0 or more, but is -1"):
         report.by_module(-1)
-    with pytest.raises(OptionError, match="no convention 'thopp'; choose one of contraction, fvcore"):
+    with pytest.raises(OptionError, match="no convention 'thopp'; choose one of contraction, paper"):
         report.under("thopp")
 
 

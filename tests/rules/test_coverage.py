@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
+import torch
 
-from flopscope.frontends.torch.coverage import Group, Standing, standings
+import flopscope
+from flopscope.analyses.coverage import Group, Standing, standings
 from flopscope.rules import registered, why_uncounted
 from flopscope.rules.uncounted import CLOSED, OPENED, UNCOUNTED
 
@@ -56,3 +58,11 @@ def test_the_reason_is_told_by_name() -> None:
     assert "non-zeros" in (why_uncounted("aten::_sparse_mm") or "")
     assert "Triton" in (why_uncounted("higher_order::triton_kernel_wrapper_mutation") or "")
     assert why_uncounted("aten::mm") is None
+
+
+def test_a_report_tells_the_reason() -> None:
+    pytest.importorskip("torchvision")
+    boxes = torch.rand(3, 5)
+    report = flopscope.analyze(torch.ops.torchvision.box_iou_rotated, boxes, boxes)
+    assert not report.complete
+    assert "  torchvision::box_iou_rotated: how many corners two rotated boxes share depends on the values" in str(report)

@@ -19,8 +19,10 @@ from flopscope.graph import TensorType, Weight
 class Inventory:
     """What a model owns, in plain data: a report that holds it keeps no module and no tensor alive."""
 
-    modules: list[tuple[str, str]] = field(default_factory=list)
-    """The path and the class name of each module, parents before children."""
+    modules: list[tuple[str, str, str]] = field(default_factory=list)
+    """The path of each module, the name of its class and the Python module that defines it, parents before children."""
+    repeats: list[str] = field(default_factory=list)
+    """The paths of modules that are inside more than one module, once for each module after the first."""
     weights: dict[int, tuple[str, str, bool]] = field(default_factory=dict)
     """By the id of each tensor: its first name, the path of the module that owns it, and whether it is a parameter."""
     aliases: dict[int, list[str]] = field(default_factory=dict)
@@ -61,7 +63,7 @@ class Census:
     def of_function(name: str) -> Census:
         """A function owns nothing that can be known before it runs."""
         census = Census()
-        census.inventory.modules.append(("", name))
+        census.inventory.modules.append(("", name, ""))
         return census
 
 
@@ -78,10 +80,11 @@ def take_census(model: nn.Module) -> Census:
 
 def _visit(module: nn.Module, path: str, census: Census) -> None:
     if id(module) in census.paths:
+        census.inventory.repeats.append(census.paths[id(module)])
         return
     census.paths[id(module)] = path
     census.modules.append(module)
-    census.inventory.modules.append((path, type(module).__name__))
+    census.inventory.modules.append((path, type(module).__name__, type(module).__module__))
     prefix = f"{path}." if path else ""
     if isinstance(module, torch.jit.ScriptModule):
         parameters: Any = dict(module.named_parameters(recurse=False))
@@ -96,8 +99,10 @@ def _visit(module: nn.Module, path: str, census: Census) -> None:
         _list_weights(buffers, False, path, prefix, census.inventory)
     if "_packed_params" in module.__dict__:
         _list_packed(module, path, prefix, census)
+    seen: set[int] = set()
     for name, child in children.items():
-        if child is not None:
+        if child is not None and id(child) not in seen:
+            seen.add(id(child))
             _visit(child, prefix + name, census)
 
 

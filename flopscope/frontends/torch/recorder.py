@@ -26,7 +26,7 @@ class Recorder:
         self._stack: list[tuple[nn.Module, str, int, Any]] = []
         self._calls: dict[str, list[Any]] = {}
         """By path: how often a module ran, and the type of the first tensor that it returned last."""
-        self._made: dict[str, str] = {}
+        self._made: dict[str, tuple[str, str]] = {}
         self._kept: list[nn.Module] = []
         self.deepest = ""
 
@@ -62,7 +62,7 @@ class Recorder:
         outer = self._tracer.scope
         path = f"{outer}.({type(module).__name__})" if outer else f"({type(module).__name__})"
         self._paths[id(module)] = path
-        self._made[path] = type(module).__name__
+        self._made[path] = (type(module).__name__, type(module).__module__)
         self._kept.append(module)
         return path
 
@@ -71,11 +71,12 @@ class Recorder:
         return partial(_module_list, self._inventory, self._made, self._calls)
 
 
-def _module_list(inventory: Inventory, made: dict[str, str], seen: dict[str, list[Any]]) -> list[Module]:
+def _module_list(inventory: Inventory, made: dict[str, tuple[str, str]], seen: dict[str, list[Any]]) -> list[Module]:
     found = []
-    for path, name in (*inventory.modules, *made.items()):
+    for path, name, origin in (*inventory.modules, *((path, *facts) for path, facts in made.items())):
         calls, output = seen.get(path, (0, None))
-        found.append(Module(path, name, calls, None if output is None else output.shape))
+        places = 1 + inventory.repeats.count(path)
+        found.append(Module(path, name, calls, None if output is None else output.shape, origin, places))
     return found
 
 

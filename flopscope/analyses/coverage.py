@@ -29,6 +29,12 @@ _REGISTER = (
     "torch._dynamo._trace_wrapped_higher_order_op", "torch.nn.modules.linear_cross_entropy", "torch.onnx.ops",
 )  # fmt: skip
 """Modules that register ops when they are imported."""
+_OF_THE_COMPILER = frozenset((
+    "inductor::quack_symmetric_mm", "prims::_low_memory_max_pool_offsets_to_indices", "prims::_low_memory_max_pool_with_offsets",
+    "prims::fma", "prims::prepare_softmax_online", "higher_order::control_deps",
+))  # fmt: skip
+"""Ops that only the compiler writes, into code that it has lowered (beside all ``prims::inductor_*``): no model calls them. They are
+registered once the compiler is imported."""
 
 
 class Group(StrEnum):
@@ -64,9 +70,15 @@ def standings() -> Iterator[Standing]:
     dispatched = set(torch._C._dispatch_get_all_op_names())
     for schema in torch._C._jit_get_all_schemas():
         name, overload = str(schema.name), str(schema.overload_name)
-        if name.partition("::")[0] in NAMESPACES and (f"{name}.{overload}" if overload else name) in dispatched:
+        is_met = name.partition("::")[0] in NAMESPACES and not _is_of_the_compiler(name)
+        if is_met and (f"{name}.{overload}" if overload else name) in dispatched:
             yield standing(schema)
-    yield from (_of_higher_order(name) for name in sorted(_higher_order_names()))
+    names = (name for name in sorted(_higher_order_names()) if not _is_of_the_compiler(f"higher_order::{name}"))
+    yield from map(_of_higher_order, names)
+
+
+def _is_of_the_compiler(name: str) -> bool:
+    return name in _OF_THE_COMPILER or name.startswith("prims::inductor_")
 
 
 def standing(schema: Any) -> Standing:

@@ -1,0 +1,44 @@
+"""``torch.utils.flop_counter.FlopCounterMode``, which sees ops as they are dispatched."""
+
+from __future__ import annotations
+
+from flopscope.analyses.conventions.base import Call, Convention, Line, every, nothing
+from flopscope.analyses.conventions.shared import dispatched_einsum
+from flopscope.cost import FLOPS_PER_MAC
+
+
+def _doubled(call: Call) -> int:
+    return FLOPS_PER_MAC * call.macs
+
+
+def _matmul(call: Call) -> int:
+    """A product with a vector becomes ``mv`` or ``dot``, which have no formula."""
+    a, b = call.signature["a"], call.signature["b"]
+    ranks = sorted((len(a.shape), len(b.shape)))
+    return 0 if ranks[0] < 2 and ranks[1] < 3 else FLOPS_PER_MAC * call.macs
+
+
+def _addmm(call: Call) -> int:
+    return 0 if call.signature.target == "aten::addmv" else FLOPS_PER_MAC * call.macs
+
+
+def _einsum(call: Call) -> int:
+    return FLOPS_PER_MAC * dispatched_einsum(call)
+
+
+_DOUBLED = Line(_doubled, "2 per multiply-accumulate")
+
+TORCH = Convention(
+    "torch", 1, "FLOPs", "torch.utils.flop_counter of torch 2.15",
+    "what FlopCounterMode counts of a model that runs with gradients: 2 per multiply-accumulate of convolutions, matrix products and "
+    "attention, and nothing for products with vectors, grouped products, recurrent layers on the CPU and deformable convolutions. "
+    "Without gradients it sees nothing inside the fast path of nn.MultiheadAttention and nn.TransformerEncoderLayer",
+    kinds={
+        **every("conv conv_transpose linear addbmm attention multi_dot chain_matmul tensordot", _DOUBLED),
+        "addmm": Line(_addmm, "2 per multiply-accumulate; no formula for addmv"),
+        "matmul": Line(_matmul, "2 per multiply-accumulate; no formula for a product with a vector"),
+        "einsum": Line(_einsum, "2 per multiply-accumulate; no formula for a product that sums nothing"),
+    },
+    otherwise=nothing("FlopCounterMode has no formula for this op"),
+    unfolds=True,
+)  # fmt: skip

@@ -1,0 +1,101 @@
+"""``flopscope explain``, ``why``, ``doctor`` and ``conventions``: where numbers come from, and what is not in them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from flopscope.cli.asking import analysed, options, written
+from flopscope.cli.output import emit, patience
+from flopscope.cli.settings import parse_settings
+
+if TYPE_CHECKING:
+    from flopscope.report import Report
+
+SIDES = (128, 160, 192, 224, 240, 256, 260, 288, 299, 300, 320, 331, 380, 384, 448, 512)
+"""Sides of square images that are tried for a number that the model's own input does not explain."""
+
+
+@click.command()
+@click.argument("spec")
+@click.option(
+    "--vs", required=True, metavar="CONVENTION|NUMBER", help="What to compare with: fvcore, thop, ..., or a number such as 4.11G."
+)
+@options
+def explain(spec: str, vs: str, inputs: Sequence[str], settings: Sequence[str], style: str, output: Path | None) -> None:
+    """Tell where the difference to another count of a model comes from.
+
+    A convention is taken apart kind by kind of op, and the differences add up to it exactly. For a number, conventions, units, parts that
+    may be left out or added, and other image sizes are tried.
+    """
+    from flopscope.analyses.conventions import CONVENTIONS
+    from flopscope.report.explain_number import parse_number
+
+    if vs not in CONVENTIONS:
+        parse_number(vs)  # before the work begins
+    with patience(f"analysing {spec}"):
+        report = analysed(spec, settings, inputs)
+        answer: Any = report.explain(vs)
+        if vs not in CONVENTIONS and not answer.matches:
+            answer = report.explain(vs, _at_other_sizes(spec, report, settings))
+        text = written(answer, style)
+    emit(text, output)
+
+
+def _at_other_sizes(spec: str, report: Report, settings: Sequence[str]) -> dict[str, Report]:
+    """The same model on square images of other sides, where it takes one image and runs on them."""
+    import flopscope
+    from flopscope.errors import FlopscopeError
+
+    inputs = report.graph.inputs
+    if len(inputs) != 1 or len(inputs[0].shape) != 4:
+        return {}
+    batch, channels, height, _ = inputs[0].shape
+    loaded = flopscope.load(spec, parse_settings(settings))
+    found = {}
+    for side in SIDES:
+        shape = f"{batch}x{channels}x{side}x{side}"
+        if side == height:
+            continue
+        try:
+            found[shape] = flopscope.analyze(loaded.model, shape, execute="never")
+        except FlopscopeError:
+            continue  # a model of fixed size
+    return found
+
+
+@click.command()
+@click.argument("spec")
+@click.argument("scope")
+@options
+def why(spec: str, scope: str, inputs: Sequence[str], settings: Sequence[str], style: str, output: Path | None) -> None:
+    """Tell why a module costs what it costs: formulas with their letters filled in, and their sources.
+
+    SCOPE is the path of a module, such as layer1.0.conv1, or the index of an op, such as '#7'.
+    """
+    with patience(f"analysing {spec}"):
+        text = written(analysed(spec, settings, inputs).why(scope), style)
+    emit(text, output)
+
+
+@click.command()
+@click.argument("spec")
+@options
+def doctor(spec: str, inputs: Sequence[str], settings: Sequence[str], style: str, output: Path | None) -> None:
+    """Tell what could not be counted, what depended on data, what is never used, and what to write to count more."""
+    with patience(f"analysing {spec}"):
+        text = written(analysed(spec, settings, inputs).doctor(), style)
+    emit(text, output)
+
+
+@click.command()
+def conventions() -> None:
+    """List the named ways to count."""
+    from flopscope.analyses.conventions import CONVENTIONS
+
+    for about in CONVENTIONS.values():
+        tool = f", {about.tool}" if about.tool else ""
+        click.echo(f"{about.name} ({about.unit}, version {about.version}{tool})\n    {about.text}")
