@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # uv installs in seconds what takes pip minutes; it is itself installed into the environment.
 INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python
 
-.PHONY: demo test check conformance bench bench-conventions bench-relax bench-search clean
+.PHONY: demo test check conformance bench bench-conventions bench-coverage bench-relax bench-search clean
 
 $(BIN)/uv:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "flopscope needs Python 3.11 or newer; set PYTHON=..."; exit 2; }
@@ -53,6 +53,9 @@ conformance: $(VENV)/.tested $(VENV)/.benched  ## Compare with all published num
 
 bench: $(VENV)/.benched  ## Measure against the other counters.
 	$(BIN)/python -m benchmarks.analyzer
+
+bench-coverage: $(VENV)/.benched  ## Measure which models each counter can analyse. Takes hours, and resumes where it stopped.
+	$(BIN)/python -m benchmarks.coverage
 
 bench-conventions: $(VENV)/.benched  ## Measure by how much the other counters are off, and whether our conventions say so.
 	$(BIN)/python -m benchmarks.conventions

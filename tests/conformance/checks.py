@@ -21,7 +21,7 @@ import pytest
 import flopscope
 from tests.conformance import published_models
 from tests.conformance.counting import count
-from tests.conformance.known_differences import CAUSES, Counts, TimmKey, counts_of
+from tests.conformance.known_differences import Counts, TimmKey, cause_of, counts_of
 from tests.conformance.near_misses import excess
 
 if TYPE_CHECKING:
@@ -190,7 +190,8 @@ def check_timm(key: TimmKey) -> Check:
     today = counts_of(report)
     if _has_digits(today, row):
         return _timm_check(key, "equal", today)
-    for name, cause in CAUSES.items():
+    if known := cause_of(key[0]):
+        name, cause = known
         measured = cause.measured(key, report)
         if measured is not None and _has_digits(measured, row):
             more = ", ".join(f"{ours - theirs:+,} {what}" for what, ours, theirs in zip(Counts._fields, today, measured, strict=True))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from torchvision.models import list_models
 
 import flopscope
@@ -47,3 +48,15 @@ def test_an_r_cnn_is_counted_on_all_that_it_keeps() -> None:
     without = analysed(f"torchvision:{name}", {"rpn_score_thresh": 2.0})
     assert report.total.macs == without.total.macs + 150 * per_proposal
     assert any("150 proposals and 100 detections" in note for note in report.notes)
+
+
+@pytest.mark.skipif(torch.backends.quantized.engine == "none", reason="this build of torch runs no quantized models")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning", "ignore::FutureWarning")  # of torch.ao.quantization
+@pytest.mark.parametrize("name", ["shufflenet_v2_x0_5", "resnet18", "mobilenet_v2"])
+def test_a_quantized_model_has_the_products_of_the_float_one(name: str) -> None:
+    """Quantizing folds each batch normalisation, two parameters per channel, into one bias per channel; the products stay."""
+    floating = flopscope.load(f"torchvision:{name}").model
+    channels = sum(module.num_features for module in floating.modules() if isinstance(module, torch.nn.BatchNorm2d))
+    total = analysed(f"torchvision:quantized_{name}", {"quantize": True}).total
+    expected = flopscope.analyze(floating, "1x3x224x224").total
+    assert (total.macs, total.params) == (expected.macs, expected.params - channels)
