@@ -198,7 +198,8 @@ class _Walk:
             if choice is None:
                 continue
             mixture = _as_routed(op, choice, value if gathers else None)
-            if len(value.shape) < 3 and mixture not in self.used:  # a table of vectors is no expert, but the biases of experts are
+            reads_matrices = len(value.shape) > 2 and (op.kind in _CONTRACTING or gathers)
+            if not reads_matrices and mixture not in self.used:  # other tables are no experts, but the biases of experts are
                 continue
             self._meet(mixture, names, Fraction(value.type.elements * mixture.chosen, mixture.experts * len(names)))
             self._price_stacked(op, mixture)
@@ -235,9 +236,10 @@ class _Walk:
 
     def finish(self, graph: Graph) -> None:
         """Take stock of the loops: a token meets as many experts as it chose, whatever was dropped, and nobody met the rest."""
+        shapes = {weight.name: weight.type.shape for weight in graph.parameters}
         for loop in self.loops.values():
             mixture, rows = loop.mixture, sum(loop.rows.values())
-            if not loop.names or not rows:
+            if not rows or not _is_one_of_many(loop, shapes):
                 continue
             self.used.append(mixture)
             for name, elements in loop.met.items():
@@ -287,7 +289,7 @@ class _Walk:
                 return None  # back in the order of the tokens
             if self._names(source):
                 return _Rows(choices[source.shape[0]], op.index, count) if source.shape and source.shape[0] in choices else None
-            made = next((mixture for mixture in reversed(choices.values()) if _rows(source) == mixture.tokens), None)
+            made = next((mixture for mixture in reversed(choices.values()) if _is_per_token(source, mixture)), None)
             return None if made is None else _Rows(made, op.index, count)
         inherited = [value for value in op.inputs if value.id in self.routed and value.id not in self.weights_in]
         if op.kind in ("split", "split_with_sizes") and inherited:  # each expert gets a part
@@ -303,6 +305,24 @@ def _as_routed(op: Op, mixture: Mixture, table: Value | None) -> Mixture:
         rows = op.signature["a"].shape[-2] if op.kind == "grouped_mm" else 0
     chosen, rest = divmod(rows, mixture.tokens)
     return mixture if rest or not 0 < chosen < mixture.experts else replace(mixture, chosen=chosen)
+
+
+def _is_one_of_many(loop: _Loop, shapes: dict[str, tuple[int, ...]]) -> bool:
+    """Whether the parameters that rows were routed to are one of several experts, and not the next layer, which gets them all."""
+    if len(loop.rows) > 1:
+        return True
+    inside = loop.container()
+    for name in loop.met:
+        shape = shapes.get(name, ())
+        rest = name.removeprefix(f"{inside}.").partition(".")[2]
+        alike = [other for other, its in shapes.items() if its == shape and other.startswith(f"{inside}.") and other.endswith(f".{rest}")]
+        if (shape[:1] == (loop.mixture.experts,) and len(shape) > 2) or (rest and len(alike) == loop.mixture.experts):
+            return True
+    return False
+
+
+def _is_per_token(value: Value, mixture: Mixture) -> bool:
+    return len(value.shape) > 1 and _rows(value) == mixture.tokens
 
 
 def _rows(value: Value) -> int:
