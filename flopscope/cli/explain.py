@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from flopscope.cli.asking import analysed, options, written
+from flopscope.cli.asking import Asked, model_options, output_options
 from flopscope.cli.output import emit, patience
-from flopscope.cli.settings import parse_settings
 
 if TYPE_CHECKING:
     from flopscope.report import Report
 
+FORMATS = ("table", "markdown", "json")
 SIDES = (128, 160, 192, 224, 240, 256, 260, 288, 299, 300, 320, 331, 380, 384, 448, 512)
 """Sides of square images that are tried for a number that the model's own input does not explain."""
 
@@ -24,8 +23,9 @@ SIDES = (128, 160, 192, 224, 240, 256, 260, 288, 299, 300, 320, 331, 380, 384, 4
 @click.option(
     "--vs", required=True, metavar="CONVENTION|NUMBER", help="What to compare with: fvcore, thop, ..., or a number such as 4.11G."
 )
-@options
-def explain(spec: str, vs: str, inputs: Sequence[str], settings: Sequence[str], style: str, output: Path | None) -> None:
+@model_options
+@output_options(FORMATS)
+def explain(spec: str, vs: str, asked: Asked, style: str, output: Path | None) -> None:
     """Tell where the difference to another count of a model comes from.
 
     A convention is taken apart kind by kind of op, and the differences add up to it exactly. For a number, conventions, units, parts that
@@ -37,15 +37,15 @@ def explain(spec: str, vs: str, inputs: Sequence[str], settings: Sequence[str], 
     if vs not in CONVENTIONS:
         parse_number(vs)  # before the work begins
     with patience(f"analysing {spec}"):
-        report = analysed(spec, settings, inputs)
+        report = asked.report(spec)
         answer: Any = report.explain(vs)
         if vs not in CONVENTIONS and not answer.matches:
-            answer = report.explain(vs, _at_other_sizes(spec, report, settings))
-        text = written(answer, style)
+            answer = report.explain(vs, _at_other_sizes(asked.load(spec).model, report))
+        text = _written(answer, style)
     emit(text, output)
 
 
-def _at_other_sizes(spec: str, report: Report, settings: Sequence[str]) -> dict[str, Report]:
+def _at_other_sizes(model: Any, report: Report) -> dict[str, Report]:
     """The same model on square images of other sides, where it takes one image and runs on them."""
     import flopscope
     from flopscope.errors import FlopscopeError
@@ -54,14 +54,13 @@ def _at_other_sizes(spec: str, report: Report, settings: Sequence[str]) -> dict[
     if len(inputs) != 1 or len(inputs[0].shape) != 4:
         return {}
     batch, channels, height, _ = inputs[0].shape
-    loaded = flopscope.load(spec, parse_settings(settings))
     found = {}
     for side in SIDES:
         shape = f"{batch}x{channels}x{side}x{side}"
         if side == height:
             continue
         try:
-            found[shape] = flopscope.analyze(loaded.model, shape, execute="never")
+            found[shape] = flopscope.analyze(model, shape, execute="never")
         except FlopscopeError:
             continue  # a model of fixed size
     return found
@@ -70,24 +69,26 @@ def _at_other_sizes(spec: str, report: Report, settings: Sequence[str]) -> dict[
 @click.command()
 @click.argument("spec")
 @click.argument("scope")
-@options
-def why(spec: str, scope: str, inputs: Sequence[str], settings: Sequence[str], style: str, output: Path | None) -> None:
+@model_options
+@output_options(FORMATS)
+def why(spec: str, scope: str, asked: Asked, style: str, output: Path | None) -> None:
     """Tell why a module costs what it costs: formulas with their letters filled in, and their sources.
 
     SCOPE is the path of a module, such as layer1.0.conv1, or the index of an op, such as '#7'.
     """
     with patience(f"analysing {spec}"):
-        text = written(analysed(spec, settings, inputs).why(scope), style)
+        text = _written(asked.report(spec).why(scope), style)
     emit(text, output)
 
 
 @click.command()
 @click.argument("spec")
-@options
-def doctor(spec: str, inputs: Sequence[str], settings: Sequence[str], style: str, output: Path | None) -> None:
+@model_options
+@output_options(FORMATS)
+def doctor(spec: str, asked: Asked, style: str, output: Path | None) -> None:
     """Tell what could not be counted, what depended on data, what is never used, and what to write to count more."""
     with patience(f"analysing {spec}"):
-        text = written(analysed(spec, settings, inputs).doctor(), style)
+        text = _written(asked.report(spec).doctor(), style)
     emit(text, output)
 
 
@@ -99,3 +100,7 @@ def conventions() -> None:
     for about in CONVENTIONS.values():
         tool = f", {about.tool}" if about.tool else ""
         click.echo(f"{about.name} ({about.unit}, version {about.version}{tool})\n    {about.text}")
+
+
+def _written(answer: Any, style: str) -> str:
+    return str({"table": answer.to_text, "markdown": answer.to_markdown, "json": answer.to_json}[style]())

@@ -13,9 +13,9 @@ from typing import Any
 
 import click
 
+from flopscope.cli.asking import Asked, model_options, output_options
 from flopscope.cli.explain import conventions, doctor, explain, why
 from flopscope.cli.output import emit, patience
-from flopscope.cli.settings import parse_settings
 from flopscope.cli.sweep import sweep
 from flopscope.errors import FlopscopeError, OptionError, UncountedError
 from flopscope.version import __version__
@@ -54,96 +54,49 @@ def main(debug: bool) -> None:
     """
 
 
-_OPTIONS = (
-    click.option(
-        "--input", "-i", "inputs", multiple=True, metavar="[NAME=]SHAPE[:DTYPE]",
-        help="Shape of an input, such as 1x3x224x224 or input_ids=1x128:int64. Repeatable. Default: the model's own.",
-    ),
-    click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Argument of the factory, field of the config."),
-    click.option("--format", "style", type=click.Choice(FORMATS), default="table", show_default=True, help="How to write the result."),
-    click.option("--exact", is_flag=True, help="Write counts in full instead of with four digits."),
-    click.option("--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help="Write to a file instead of the terminal."),
-    click.option("--strict", is_flag=True, help="Fail (exit code 3) if any op is not counted."),
-    click.option(
-        "--attention", type=click.Choice(("dense", "effective")), default="dense", show_default=True,
-        help="Count masked attention as dense kernels compute it, or only the pairs that masks allow.",
-    ),
-    click.option("--convention", metavar="NAME", help="Add a column in a named way to count; flopscope conventions lists them."),
-)  # fmt: skip
-
-
-_PHASE_OPTIONS = (
-    click.option(
-        "--phase", type=click.Choice(("prefill", "decode")), default=None,
-        help="A step of text generation (hf: models): reading a prompt, or writing one token beside a cache.",
-    ),
-    click.option("--context", type=click.IntRange(min=1), default=None, help="Tokens of the prompt, or in the cache. Default: 4096."),
-    click.option("--batch", type=click.IntRange(min=1), default=None, help="Sequences that a phase works on. Default: 1."),
-    click.option(
-        "--cache", type=click.Choice(("dynamic", "static")), default=None,
-        help="A cache of what was read, or buffers for it all. Default: dynamic.",
-    ),
-)  # fmt: skip
-
-
-def _options(command: Any) -> Any:
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
-
-
-def _phase_options(command: Any) -> Any:
-    for option in reversed(_PHASE_OPTIONS):
-        command = option(command)
-    return command
+_strict = click.option("--strict", is_flag=True, help="Fail (exit code 3) if any op is not counted.")
+_exact = click.option("--exact", is_flag=True, help="Write counts in full instead of with four digits.")
+_convention = click.option("--convention", metavar="NAME", help="Add a column in a named way to count; flopscope conventions lists them.")
 
 
 @main.command()
 @click.argument("spec")
-@_options
-@_phase_options
+@model_options
+@output_options(FORMATS)
+@_exact
+@_strict
+@_convention
 @click.option("--by", type=click.Choice(("module", "op", "kind")), default="module", show_default=True, help="What a row is.")
 @click.option(
     "--depth", type=click.IntRange(min=0), default=None, help="Deepest level of modules to list. Default: 3, or all in csv and json."
 )
 def analyze(
     spec: str,
-    inputs: Sequence[str],
-    settings: Sequence[str],
+    asked: Asked,
     style: str,
-    exact: bool,
     output: Path | None,
+    exact: bool,
     strict: bool,
-    attention: Any,
     convention: str | None,
     by: Any,
     depth: int | None,
-    **phase: Any,
 ) -> None:
     """Tell what the model of a SPEC costs."""
     _check_convention(convention)
     with patience(f"analysing {spec}"):
-        report = _analyze(spec, settings, inputs, strict, attention, **phase)
+        report = asked.report(spec, strict=strict)
         text = _report_text(report, by, style, depth, exact, convention)
     emit(text, output)
 
 
 @main.command()
 @click.argument("specs", nargs=-1, required=True, metavar="SPEC...")
-@_options
-@_phase_options
-def compare(
-    specs: Sequence[str],
-    inputs: Sequence[str],
-    settings: Sequence[str],
-    style: str,
-    exact: bool,
-    output: Path | None,
-    strict: bool,
-    attention: Any,
-    convention: str | None,
-    **phase: Any,
-) -> None:
+@model_options
+@output_options(FORMATS)
+@_exact
+@_strict
+@_convention
+def compare(specs: Sequence[str], asked: Asked, style: str, output: Path | None, exact: bool, strict: bool, convention: str | None) -> None:
     """Tell what several models cost, in one table."""
     import json
 
@@ -151,8 +104,7 @@ def compare(
     from flopscope.report import Comparison
 
     _check_convention(convention)
-    reports = {spec: _analyze(spec, settings, inputs, strict, attention, **phase) for spec in progress(specs, "analysing")}
-    comparison = Comparison(reports)
+    comparison = Comparison({spec: asked.report(spec, strict=strict) for spec in progress(specs, "analysing")})
     if style == "json":
         text = json.dumps(comparison.to_dicts(convention), indent=2) + "\n"
     else:
@@ -179,13 +131,6 @@ def list_models(source: str, pattern: str) -> None:
     if not found:
         raise OptionError(f"no model of {source} matches {pattern!r} ({len(names)} models in all)")
     click.echo("\n".join(f"{source}:{name}" for name in found))
-
-
-def _analyze(spec: str, settings: Sequence[str], inputs: Sequence[str], strict: bool, attention: Any, **phase: Any) -> Any:
-    import flopscope
-
-    loaded = flopscope.load(spec, parse_settings(settings), inputs, **phase)
-    return loaded.noted(flopscope.analyze(loaded.model, *loaded.args, strict=strict, attention=attention, **loaded.kwargs))
 
 
 def _check_convention(name: str | None) -> None:
