@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -13,6 +14,14 @@ from torch.nn.parameter import Parameter, UninitializedTensorMixin  # type: igno
 from flopscope.errors import TraceError
 from flopscope.frontends.torch.cells import DTYPE_NAMES
 from flopscope.graph import TensorType, Weight
+
+
+@lru_cache(maxsize=4096)
+def _facts_of(module_class: type) -> tuple[bool, bool, bool]:
+    """Whether modules of a class run all below them as one program, whether that is a scripted one, and whether they may pack weights."""
+    is_scripted = issubclass(module_class, torch.jit.ScriptModule)
+    may_pack = any(base.__module__.startswith("torch.ao.") for base in module_class.__mro__)
+    return is_scripted or issubclass(module_class, torch.fx.GraphModule), is_scripted, may_pack
 
 
 @dataclass(slots=True)
@@ -56,6 +65,8 @@ class Census:
     paths: dict[int, str] = field(default_factory=dict)
     """The first path of each module, by its id."""
     inventory: Inventory = field(default_factory=Inventory)
+    programs: dict[str, bool] = field(default_factory=dict)
+    """The paths of the modules that run everything below them as one program, and whether that is a scripted one."""
     kept: list[Tensor] = field(default_factory=list)
     """Weights of scripted modules, whose Python objects would else be made anew at each access."""
 
@@ -86,7 +97,10 @@ def _visit(module: nn.Module, path: str, census: Census) -> None:
     census.modules.append(module)
     census.inventory.modules.append((path, type(module).__name__, type(module).__module__))
     prefix = f"{path}." if path else ""
-    if isinstance(module, torch.jit.ScriptModule):
+    is_program, is_scripted, may_pack = _facts_of(type(module))  # type: ignore[arg-type]
+    if is_program:
+        census.programs[path] = is_scripted
+    if is_scripted:
         parameters: Any = dict(module.named_parameters(recurse=False))
         buffers: Any = dict(module.named_buffers(recurse=False))
         children: Any = dict(module.named_children())
@@ -97,7 +111,7 @@ def _visit(module: nn.Module, path: str, census: Census) -> None:
         _list_weights(parameters, True, path, prefix, census.inventory)
     if buffers:
         _list_weights(buffers, False, path, prefix, census.inventory)
-    if "_packed_params" in module.__dict__:
+    if may_pack and "_packed_params" in module.__dict__:
         _list_packed(module, path, prefix, census)
     seen: set[int] = set()
     for name, child in children.items():

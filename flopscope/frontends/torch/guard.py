@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
+_WANTS_GRADIENT = operator.attrgetter("requires_grad")
 _COPIED = frozenset((dict, list, set, OrderedDict, defaultdict, deque))
 
 
@@ -26,8 +27,9 @@ def untouched(modules: list[nn.Module], *, gradients: bool = False) -> Iterator[
     """
     modules = [module for module in modules if not isinstance(module, torch.jit.ScriptModule)]  # their state is not in Python
     before = [_snapshot(module) for module in modules]
-    wanted = [(p, p.requires_grad) for module in modules for p in module._parameters.values() if p is not None]
-    held = [(p, p.grad) for p, _ in wanted] if gradients else []
+    parameters = [p for found in before if found[1] for p in found[1].values() if p is not None]
+    flags = list(map(_WANTS_GRADIENT, parameters))
+    held = [p.grad for p in parameters] if gradients else []
     default_dtype = torch.get_default_dtype()
     random_state, torch_state = random.getstate(), torch.get_rng_state()
     numpy_random = getattr(sys.modules.get("numpy"), "random", None)
@@ -37,12 +39,11 @@ def untouched(modules: list[nn.Module], *, gradients: bool = False) -> Iterator[
     finally:
         for module, snapshot in zip(modules, before, strict=True):
             _restore(module, snapshot)
-        for parameter, flag in wanted:
-            if parameter.requires_grad is not flag:
-                parameter.requires_grad = flag
-        for parameter, gradient in held:
-            if parameter.grad is not gradient:
-                parameter.grad = gradient
+        if list(map(_WANTS_GRADIENT, parameters)) != flags:
+            for parameter, flag in zip(parameters, flags, strict=True):
+                parameter.requires_grad_(flag)
+        for parameter, gradient in zip(parameters, held, strict=False):
+            parameter.grad = gradient
         torch.set_default_dtype(default_dtype)
         random.setstate(random_state)
         torch.set_rng_state(torch_state)

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 import torch
-from torch import nn
 from torch.jit._fuser import optimized_execution
 
 
@@ -18,12 +17,12 @@ def compiler_is_loaded() -> bool:
 
 
 @contextmanager
-def as_written(modules: list[nn.Module]) -> Iterator[None]:
+def as_written(has_scripts: bool) -> Iterator[None]:
     """Run compiled functions and scripted modules as they were written, not as a compiler would rearrange them."""
     with ExitStack() as stack:
         if compiler_is_loaded():
             stack.enter_context(torch.compiler.set_stance("force_eager"))
-        if any(isinstance(module, torch.jit.ScriptModule) for module in modules):
+        if has_scripts:
             stack.enter_context(optimized_execution(False))
         yield
 

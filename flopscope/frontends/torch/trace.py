@@ -17,7 +17,7 @@ from torch.utils._pytree import tree_flatten
 from flopscope.errors import FlopscopeError, InputError, NeedsDataError, OptionError, TraceError
 from flopscope.frontends.torch.adoption import adopt_inputs, data_of_weight, elements_with_values, small_integers
 from flopscope.frontends.torch.census import Census, take_census
-from flopscope.frontends.torch.flattened import flattened_paths, scope_by_weights
+from flopscope.frontends.torch.flattened import scope_by_weights
 from flopscope.frontends.torch.guard import untouched
 from flopscope.frontends.torch.higher_order import Weigh
 from flopscope.frontends.torch.masks import MOST_MASK_ELEMENTS, MaskCounter
@@ -190,7 +190,7 @@ def _once(call: _Call, execute: bool, gradients: bool, notes: list[str]) -> Grap
     recorder = Recorder(tracer, census, call.opaque)
     listener = recorder if call.watch is None else call.watch(tracer, recorder)
     twins = adopt_inputs(tracer, call.args, call.kwargs, graph, execute)
-    with untouched(census.modules, gradients=gradients), listening(listener), as_written(census.modules):
+    with untouched(census.modules, gradients=gradients), listening(listener), as_written(any(census.programs.values())):
         try:
             with autograd(gradients), tracer:
                 output = model(*twins[0], **twins[1])
@@ -212,9 +212,8 @@ def _complete(graph: Graph, tracer: Tracer, recorder: Recorder, census: Census, 
     """Hand over what was recorded."""
     graph.ops = tracer.ops
     graph.weights = tracer.weights
-    flattened = flattened_paths(census.modules, census.paths)
-    if flattened:
-        scope_by_weights(graph.ops, flattened, census.inventory)
+    if census.programs:
+        scope_by_weights(graph.ops, census.programs, census.inventory)
     graph.list_parameters = partial(census.inventory.weight_list, True)
     graph.list_buffers = partial(census.inventory.weight_list, False)
     graph.list_modules = recorder.module_list()
