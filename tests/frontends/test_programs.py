@@ -405,8 +405,7 @@ def test_tensors_kept_in_caches_can_be_trained_with() -> None:
 @pytest.mark.parametrize("read", ["tolist", "numpy", "item"])
 def test_every_read_of_an_input_is_noted(read: str) -> None:
     def model(ids: Tensor, x: Tensor) -> Tensor:
-        first = ids[:1]
-        return x if getattr(first, read)() == [0] else x @ x
+        return x if getattr(ids[:1], read)() == [0] else x @ x  # of a tensor that nobody else holds
 
     report = A(model, torch.zeros(3, dtype=torch.int64), "8x8")
     assert "which the model reads" in report.notes[0]

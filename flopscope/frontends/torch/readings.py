@@ -14,14 +14,14 @@ class _Reading:
     """A method of one tensor that notes that it was called."""
 
     def __init__(self, ledger: Ledger, tensor: Tensor, name: str) -> None:
-        self._ledger, self._tensor, self._name = weakref.ref(ledger), weakref.ref(tensor), name
+        # The tensor is held although it holds this: in ``x[0].tolist()`` nobody else does when the call comes. Such tensors are small.
+        self._ledger, self._tensor, self._name = weakref.ref(ledger), tensor, name
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        ledger, tensor = self._ledger(), self._tensor()
+        ledger = self._ledger()
         if ledger is not None:
             ledger.data_dependent.append((f"Tensor.{self._name}", ledger.scope))
-        assert tensor is not None
-        return getattr(Tensor, self._name)(tensor, *args, **kwargs)
+        return getattr(Tensor, self._name)(self._tensor, *args, **kwargs)
 
     def __deepcopy__(self, memo: object) -> _Reading:
         """A copied tensor reads the values of the first: they are the same."""
