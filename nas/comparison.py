@@ -16,7 +16,7 @@ from nas.models.spec import build
 from nas.recipe import Recipe
 from nas.report.tradeoff import Point
 from nas.runs import RECIPE, Run
-from nas.searching import network_shape
+from nas.searching import network_input, network_shape
 from nas.spaces.darts.latency import milliseconds
 
 HEADERS = {
@@ -68,9 +68,10 @@ def row_of(spec: str, recipe: Recipe, data: ImageData, repeats: int = 20) -> Row
         name = run.about().get("label", folder.name)
         if (folder / "genotype.json").is_file():
             spec = str(folder)
-    network = build(spec, data.shape, len(data.classes), network_shape(recipe)).eval()
-    total = flopscope.analyze(network, "x".join(map(str, (1, *data.shape)))).total
-    time = milliseconds(network, torch.zeros(1, *data.shape), repeats)
+    image, classes = network_input(recipe, data.shape, len(data.classes))
+    network = build(spec, image, classes if accuracy is None else len(data.classes), network_shape(recipe)).eval()
+    total = flopscope.analyze(network, "x".join(map(str, (1, *image)))).total
+    time = milliseconds(network, torch.zeros(1, *image), repeats)
     searched = (folder / "genotype.json").is_file() or spec.startswith("published:") or spec.endswith(".json")
     return Row(name, searched, accuracy, total.params, total.macs, total.flops, total.access, time)
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import torch
 
-from nas.data import Augmentation, ImageData, Split, default_augmentation
+from nas.data import Augmentation, Batches, ImageData, default_augmentation
+from nas.errors import DataError, RecipeError
 from nas.runs import Run
 
 CHECKPOINT_SECONDS = 60.0
@@ -85,17 +86,34 @@ class Job(ABC):
         self.run.rewind(self.epoch)
 
 
-def training_images(data: ImageData, limit: int) -> Split:
-    """The training images, or the first so many of them."""
-    return data.train.subset(torch.arange(min(limit, len(data.train)))) if limit else data.train
+def augmentation_of(data: ImageData, augment: bool, cutout: int, *, crop_area: float = 1.0, jitter: float = 0.0) -> Augmentation:
+    """The augmentation that is usual for a data set, with cutout, crops and jitter; or none.
 
-
-def augmentation_of(data: ImageData, augment: bool, cutout: int) -> Augmentation:
-    """The augmentation that is usual for a data set, with cutout; or none."""
+    Raises:
+        RecipeError: cutout would leave nothing of an image.
+    """
     if not augment:
         return Augmentation.none()
+    if cutout >= min(data.shape[1:]):
+        raise RecipeError(
+            f"a cutout of {cutout} pixels can leave nothing of images of {data.shape[1]}x{data.shape[2]}: set search.cutout and "
+            "train.cutout to fewer pixels, or to 0"
+        )
     usual = default_augmentation(data.name, data.shape)
-    return Augmentation(usual.crop_padding, usual.flip, cutout)
+    return Augmentation(usual.crop_padding, usual.flip, cutout, crop_area, jitter)
+
+
+def enough(batches: Batches) -> Batches:
+    """Batches that batch normalisation can be trained with.
+
+    Raises:
+        DataError: there is one image in each.
+    """
+    if batches.batch_size < 2:
+        raise DataError(
+            f"there is only {len(batches.split)} image to train with, and batch normalisation needs 2: give more, or raise data.limit"
+        )
+    return batches
 
 
 def cosine(first: float, last: float, epoch: int, epochs: int) -> float:

@@ -58,7 +58,7 @@ def _with(*options: Any) -> Callable[[Command], Command]:
 @main.command()
 @click.argument("recipe", required=False)
 @_with(*_DATA, _OUT, _RESUME)
-@click.option("--budget", metavar="METRIC=NUMBER", help="A hard budget of the trained network, such as macs=300M.")
+@click.option("--budget", metavar="METRIC=NUMBER", help="A hard budget of the trained network, such as macs=300M or latency=5ms.")
 def search(
     recipe: str | None,
     data_name: str | None,
@@ -69,6 +69,7 @@ def search(
     budget: str | None,
 ) -> None:
     """Search with a RECIPE: one of `python -m nas recipes`, or a TOML file."""
+    from nas.amounts import in_words
     from nas.report.markdown import write_search_report
     from nas.runs import Run
     from nas.searching import Search
@@ -89,20 +90,21 @@ def search(
         genotype = job.finish(progress)
     write_search_report(run, job.space.operations, job.space.edge_names)
     result = run.read_json("result.json")
-    click.echo(f"{genotype}\n{result['cost']:,} {result['metric']} as a network\nwrote {run.folder}/report.md")
+    click.echo(f"{genotype}\n{in_words(result['cost'], result['metric'])} as a network\nwrote {run.folder}/report.md")
 
 
 @main.command()
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--budget", metavar="METRIC=NUMBER", help="The strongest network within 2 % below this budget, such as macs=300M.")
+@click.option("--budget", metavar="METRIC=NUMBER", help="The strongest network within 2 % below this budget, as for search.")
 @click.option("--output", "-o", type=click.Path(path_type=Path), help="Where to write the genotype. Default: only print it.")
 def derive(folder: Path, budget: str | None, output: Path | None) -> None:
     """Derive a network from the weights that the search in FOLDER has reached, finished or not."""
     import torch
 
+    from nas.amounts import in_words
     from nas.errors import RunError
     from nas.runs import Run
-    from nas.searching import bounds_of, latency_table, space_of
+    from nas.searching import bounds_of, latency_table, network_input, space_of
 
     run = Run.open(folder, "search")
     events = run.events()
@@ -115,10 +117,10 @@ def derive(folder: Path, budget: str | None, output: Path | None) -> None:
     data = _data(recipe, None)
     changes = dict(_budget(budget))
     metric = changes.get("objective.metric", recipe.objective.metric)
-    cost = space.network_cost(metric, data.shape, len(data.classes), latency_table(recipe))
+    cost = space.network_cost(metric, *network_input(recipe, data.shape, len(data.classes)), latency_table(recipe))
     if budget is not None:
         genotype = space.derive_within(weights, cost, *bounds_of(changes["objective.target"]))
-    click.echo(f"{genotype}\n{cost.of(genotype):,} {metric} as a network")
+    click.echo(f"{genotype}\n{in_words(cost.of(genotype), metric)} as a network")
     if output is not None:
         genotype.save(output)
         click.echo(f"wrote {output}", err=True)
@@ -149,13 +151,13 @@ def train(
         _alone(resume, network=network, recipe=recipe, data=data_name, settings=settings, out=out)
         run = Run.open(resume, "train")
         chosen, network = run.recipe(), run.about()["network"]
-        data = _data(chosen, root)
+        data = _data(chosen, root, chosen.network.size)
     else:
         if network is None:
             raise RecipeError("say what to train: a run folder, a genotype.json, published:NAME, or a model such as mobilenet_v2")
         own = Path(network) / RECIPE
         chosen = _recipe(recipe or (str(own) if own.is_file() else "small"), settings, data_name, root)
-        data = _data(chosen, root)
+        data = _data(chosen, root, chosen.network.size)
         genotype = genotype_of(network)
         label = Path(network).name if genotype is not None else network
         folder = Run.vacant(out or Path("runs") / f"train-{label.replace(':', '-').replace('/', '-')}")
@@ -212,12 +214,14 @@ def compare(
 @click.option("--repeats", type=click.IntRange(min=1), default=20, show_default=True, help="Runs of each operation.")
 def latency(recipe: str, data_name: str | None, root: Path | None, settings: Sequence[str], output: Path, repeats: int) -> None:
     """Measure the operations of a RECIPE's space on this CPU; objective.table=FILE with objective.metric=latency searches by it."""
-    from nas.searching import space_of
+    from nas.searching import network_input, space_of
     from nas.spaces.darts.latency import measure
 
     chosen = _recipe(recipe, settings, data_name, root)
     data, space = _data(chosen, root), space_of(chosen)
-    measure(space.operations, space.nodes, [space.search, space.trained], data.shape, len(data.classes), repeats).save(output)
+    searched = data.shape, len(data.classes)
+    networks = (space.search, *searched), (space.trained, *network_input(chosen, *searched))
+    measure(space.operations, space.nodes, networks, repeats).save(output)
     click.echo(f"wrote {output}", err=True)
 
 
@@ -251,25 +255,26 @@ def _recipe(
     return load(name, [*found, *changes])
 
 
-def _data(recipe: Recipe, root: Path | None) -> ImageData:
+def _data(recipe: Recipe, root: Path | None, size: int = 0) -> ImageData:
+    """The images of a recipe, of the size that it says, or of another."""
     from nas.data import load
 
     settings = recipe.data
     place = root if root is not None else Path(settings.root) if settings.root else None
-    return load(settings.name, place, size=settings.size or None)
+    return load(settings.name, place, size=size or settings.size or None)
 
 
 def _budget(text: str | None) -> list[tuple[str, Any]]:
     """The settings that ``--budget macs=300M`` stands for."""
+    from nas.amounts import parse_budget
     from nas.errors import RecipeError
-    from nas.recipe import parse_number
 
     if text is None:
         return []
     metric, equals, number = text.partition("=")
     if not equals:
         raise RecipeError(f"--budget {text!r} is not METRIC=NUMBER, as in --budget macs=300M")
-    target = parse_number(number, "a budget")
+    target = parse_budget(number, metric)
     return [("objective.form", "budget"), ("objective.metric", metric), ("objective.of", "network"), ("objective.target", target)]
 
 

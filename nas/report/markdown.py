@@ -6,6 +6,7 @@ from typing import Any
 
 from tabulate import tabulate
 
+from nas.amounts import in_words
 from nas.genotype import Genotype
 from nas.report.cells import draw_cells
 from nas.report.curves import draw_history
@@ -25,13 +26,13 @@ def write_search_report(run: Run, operations: tuple[str, ...], edge_names: list[
     draw_weights(events[-1]["weights"], operations, edge_names, run.folder / "weights.png")
     draw_cells(genotype, run.folder / "cells.png")
     recipe = run.recipe()
-    rows = [[event["epoch"] + 1, *(_cell(event[key]) for key in _COLUMNS)] for event in _spread(events)]
+    rows = [[event["epoch"] + 1, *(_cell(event.get(key)) for key in _COLUMNS)] for event in _spread(events)]
     lines = [
         f"# Search: {recipe.name}",
         f"{recipe.source}. Data: {recipe.data.name}. Seed {recipe.seed}. All settings are in `recipe.toml`, the versions in "
         "`environment.json`.",
         f"The network that the cells make ({recipe.network.layers} layers, {recipe.network.channels} channels) costs "
-        f"**{result['cost']:,} {result['metric']}**{_budget_words(recipe.objective.target, result)}. It has {result['skips']} skip "
+        f"**{in_words(result['cost'], result['metric'])}**{_budget_words(recipe.objective.target, result)}. It has {result['skips']} skip "
         "connections.",
         "## Cells",
         "![The cells](cells.png)",
@@ -57,6 +58,8 @@ _COLUMNS = {
 
 
 def _cell(value: Any) -> str:
+    if value is None:  # no validation while the weights warm up
+        return "-"
     if isinstance(value, int) or abs(value) >= 1000:
         return f"{value:,.0f}"
     return f"{value:.4f}"
@@ -72,7 +75,7 @@ def _spread(events: list[dict[str, Any]], most: int = 12) -> list[dict[str, Any]
 def _budget_words(target: float, result: dict[str, Any]) -> str:
     if not target or result["cost"] > target:
         return ""
-    words = f", {result['cost'] / target:.1%} of its budget of {target:,.0f}"
+    words = f", {result['cost'] / target:.1%} of its budget of {in_words(target, result['metric'])}"
     if result["cost"] != result["cost_of_strongest"]:
-        words += f" (the strongest network without it would cost {result['cost_of_strongest']:,})"
+        words += f" (the strongest network without it would cost {in_words(result['cost_of_strongest'], result['metric'])})"
     return words
