@@ -23,13 +23,14 @@ import torch
 from tabulate import tabulate
 
 from nas.data import ImageData, load
+from nas.environment import with_whole_paths
 from nas.errors import RunError
 from nas.genotype import INPUTS, Genotype
 from nas.models.spec import build
 from nas.recipe import Recipe
 from nas.recipe import load as load_recipe
 from nas.report.tradeoff import Point, draw_tradeoff
-from nas.runs import RECIPE, Run
+from nas.runs import Run
 from nas.searching import Search, space_of
 from nas.training import Training
 
@@ -89,12 +90,10 @@ def work(job: Job) -> dict[str, Any]:
         run = _run(folder / "search", "search", recipe, data, {})
         genotype = Genotype.from_dict(run.read_json("genotype.json")) if _done(run) else Search(run, recipe, data).finish()
         run.write_json("genotype.json", genotype.to_dict())
-    run = _run(folder / "train", "train", recipe, data, {"network": job.name})
+    run = _run(folder / "train", "train", recipe, data, {"network": job.name, "label": job.name}, genotype)
     if not _done(run):
         torch.manual_seed(job.seed)
-        genotype.save(run.folder / "genotype.json")
-        space = space_of(recipe)
-        network = build(str(run.folder), data.shape, len(data.classes), space.trained, auxiliary=recipe.train.auxiliary > 0)
+        network = build(genotype, data.shape, len(data.classes), space_of(recipe).trained, auxiliary=recipe.train.auxiliary > 0)
         Training(run, recipe, data, network).finish()
     cost = space_of(recipe).network_cost("flops", data.shape, len(data.classes))
     accuracy = run.read_json("result.json")["test_accuracy"]
@@ -104,12 +103,13 @@ def work(job: Job) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _run(folder: Path, kind: str, recipe: Recipe, data: ImageData, about: dict[str, Any]) -> Run:
-    if not (folder / RECIPE).exists():
-        return Run.create(folder, kind, recipe, data, about)
+def _run(folder: Path, kind: str, recipe: Recipe, data: ImageData, about: dict[str, Any], genotype: Genotype | None = None) -> Run:
+    if not Run.is_at(folder):
+        return Run.create(folder, kind, recipe, data, about, genotype)
     run = Run.open(folder, kind)
-    if run.recipe() != recipe:
+    if run.recipe() != with_whole_paths(recipe):
         raise RunError(f"{folder} holds a run with other settings than this benchmark's now: remove it, or name another folder with --out")
+    run.check_data(data)
     return run
 
 

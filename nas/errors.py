@@ -6,7 +6,8 @@ flopscope.FlopscopeError
     ├── GenotypeError     a genotype, an operation or the shape of a network is not valid
     ├── RecipeError       a recipe, or a setting in it, is not valid
     ├── BudgetError       no architecture of a space meets a budget
-    └── RunError          a run folder cannot be made, read or resumed
+    ├── RunError          a run folder cannot be made, read or resumed
+    └── DivergedError     a loss, or what else an epoch adds up, is no number any more
 """
 
 from __future__ import annotations
@@ -36,3 +37,7 @@ class BudgetError(NasError):
 
 class RunError(NasError):
     """A run folder cannot be made, read or resumed."""
+
+
+class DivergedError(NasError):
+    """A loss, or what else an epoch adds up, is no number any more."""

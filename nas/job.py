@@ -6,13 +6,14 @@ import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
+from nas.checked import ADVICE, first_line
 from nas.data import Augmentation, Batches, ImageData, default_augmentation
-from nas.errors import DataError, RecipeError
-from nas.runs import Run
+from nas.errors import DataError, DivergedError, RecipeError, RunError
+from nas.runs import CHECKPOINT, Run
 
 CHECKPOINT_SECONDS = 60.0
 """A checkpoint is written after each epoch, and within one after so many seconds."""
@@ -28,7 +29,10 @@ class Job(ABC):
         epoch: the epoch at hand.
         step: how many of its steps are done.
         sums: what its steps add up, on the device: reading a number every step would make a GPU wait.
+        steadied_by: the settings that make it diverge when they are too large.
     """
+
+    steadied_by: ClassVar[str]
 
     def __init__(self, run: Run, device: torch.device, sums: int) -> None:
         self.run, self.device = run, device
@@ -56,6 +60,7 @@ class Job(ABC):
 
         Raises:
             RunError: the folder cannot be read or written.
+            DivergedError: an epoch ended with a loss that is no number.
         """
         self._go_on()
         saved = time.monotonic()
@@ -69,7 +74,9 @@ class Job(ABC):
                 if time.monotonic() - saved > CHECKPOINT_SECONDS:
                     self._save()
                     saved = time.monotonic()
-            self.run.add_event({"epoch": self.epoch, **self.event(), "seconds": round(time.monotonic() - started, 3)})
+            event = self.event()
+            self._check_finite(event)  # before anything of it is written: its weights are of no use otherwise
+            self.run.add_event({"epoch": self.epoch, **event, "seconds": round(time.monotonic() - started, 3)})
             self.epoch, self.step = self.epoch + 1, 0
             self.sums.zero_()
             self._save()
@@ -81,12 +88,30 @@ class Job(ABC):
     def _go_on(self) -> None:
         state = self.run.load_checkpoint(self.device)
         if state is not None:
-            self.epoch, self.step, self.sums = state["epoch"], state["step"], state["sums"]
-            self.restore(state)
+            try:
+                self.sums.copy_(state["sums"])
+                self.restore(state)
+            except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+                raise RunError(
+                    f"{self.run.folder / CHECKPOINT} does not fit the recipe and the network of its run ({first_line(error)}): one of them "
+                    f"was changed. {ADVICE}"
+                ) from error
+            self.epoch, self.step = state["epoch"], state["step"]
         self.run.rewind(self.epoch)
 
+    def _check_finite(self, event: dict[str, Any]) -> None:
+        bad = [f"{key} is {value}" for key, value in event.items() if isinstance(value, float) and not math.isfinite(value)]
+        if bad:
+            raise self.diverged(f"after epoch {self.epoch + 1} {', '.join(bad)}")
 
-def augmentation_of(data: ImageData, augment: bool, cutout: int, *, crop_area: float = 1.0, jitter: float = 0.0) -> Augmentation:
+    def diverged(self, found: str) -> DivergedError:
+        """The error that says so."""
+        return DivergedError(f"the run in {self.run.folder} diverged: {found}. Lower {self.steadied_by}, and start anew in another folder")
+
+
+def augmentation_of(
+    data: ImageData, augment: bool, cutout: int, *, crop_area: float = 1.0, jitter: float = 0.0, section: str = "train"
+) -> Augmentation:
     """The augmentation that is usual for a data set, with cutout, crops and jitter; or none.
 
     Raises:
@@ -96,8 +121,8 @@ def augmentation_of(data: ImageData, augment: bool, cutout: int, *, crop_area: f
         return Augmentation.none()
     if cutout >= min(data.shape[1:]):
         raise RecipeError(
-            f"a cutout of {cutout} pixels can leave nothing of images of {data.shape[1]}x{data.shape[2]}: set search.cutout and "
-            "train.cutout to fewer pixels, or to 0"
+            f"a cutout of {cutout} pixels can leave nothing of images of {data.shape[1]}x{data.shape[2]}: make it smaller, or leave it "
+            f"out with --set {section}.cutout=0"
         )
     usual = default_augmentation(data.name, data.shape)
     return Augmentation(usual.crop_padding, usual.flip, cutout, crop_area, jitter)

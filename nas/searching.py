@@ -5,18 +5,20 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
+from nas.checked import ADVICE, first_line
 from nas.data import Batches, ImageData, halves, limited
+from nas.errors import RunError
 from nas.genotype import Genotype
 from nas.job import Job, Progress, augmentation_of, cosine, enough
 from nas.machine import autocast_of, device_of, placed, seed_everything
 from nas.objectives.build import build_objective
 from nas.recipe import Recipe
-from nas.runs import Run
+from nas.runs import EVENTS, GENOTYPE, RESULT, Run
 from nas.search.bilevel import Bilevel
 from nas.spaces.darts.cost import LEVELS, CellCost
 from nas.spaces.darts.latency import LatencyTable
@@ -93,6 +95,8 @@ class Search(Job):
         RecipeError: a setting cannot be used.
     """
 
+    steadied_by: ClassVar[str] = "search.weight_lr, search.alpha_lr or search.gradient_clip"
+
     def __init__(self, run: Run, recipe: Recipe, data: ImageData) -> None:
         super().__init__(run, device_of(recipe.machine), sums=5)
         self.recipe, self.data = recipe, data
@@ -140,7 +144,7 @@ class Search(Job):
 
     def _batches(self) -> tuple[Batches, Batches]:
         recipe, settings = self.recipe, self.recipe.search
-        augmentation = augmentation_of(self.data, settings.augment, settings.cutout)
+        augmentation = augmentation_of(self.data, settings.augment, settings.cutout, section="search")
         parts = halves(limited(self.data.train, recipe.data.limit, recipe.seed), recipe.seed, settings.train_share)
         train, valid = (
             Batches(
@@ -161,6 +165,7 @@ class Search(Job):
 
         Raises:
             RunError: the folder cannot be read or written.
+            DivergedError: a loss is no number any more.
         """
         self.do_epochs(self.recipe.search.epochs, len(self.train_batches), progress)
         weights = self.weights()
@@ -168,9 +173,9 @@ class Search(Job):
         cost = self.costs.network
         if self._has_budget:
             genotype = self.space.derive_within(weights, cost, *bounds_of(self.recipe.objective.target))
-        self.run.write_json("genotype.json", genotype.to_dict())
+        self.run.write_json(GENOTYPE, genotype.to_dict())
         result = {"metric": cost.metric, "cost": cost.of(genotype), "cost_of_strongest": cost.of(strongest)}
-        self.run.write_json("result.json", {**result, "skips": genotype.count("skip_connect")})
+        self.run.write_json(RESULT, {**result, "skips": genotype.count("skip_connect")})
         return genotype
 
     def one_step(self) -> None:
@@ -237,7 +242,7 @@ class Search(Job):
         self.supernet.load_state_dict(state["supernet"])
         self.bilevel.weight_optimizer.load_state_dict(state["weight_optimizer"])
         self.bilevel.architecture_optimizer.load_state_dict(state["architecture_optimizer"])
-        self.objective.restore(state["objective"])
+        self.objective.restore(float(state["objective"]))
 
 
 class Compiled:
@@ -263,3 +268,25 @@ def _nothing(weights: Weights) -> Tensor:  # noqa: ARG001  a cost is given the w
 def bounds_of(budget: float) -> tuple[int, int]:
     """What a network may cost to meet a budget."""
     return math.ceil(budget * (1 - BUDGET_SLACK)), math.floor(budget)
+
+
+def recorded_weights(run: Run, space: DartsSpace) -> dict[str, Tensor]:
+    """The weights of the candidates after the last whole epoch of a search.
+
+    Raises:
+        RunError: there is none yet, or its weights do not fit the space.
+    """
+    events = run.events(weights=dict)
+    if not events:
+        raise RunError(f"the search in {run.folder} has not finished an epoch yet")
+    wanted = len(space.edge_names), len(space.operations)
+    try:
+        found = {level: torch.tensor(events[-1]["weights"][level]) for level in LEVELS}
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise RunError(f"the weights at the end of {run.folder / EVENTS} cannot be read ({first_line(error)}). {ADVICE}") from error
+    if any(tuple(table.shape) != wanted for table in found.values()):
+        raise RunError(
+            f"the weights at the end of {run.folder / EVENTS} are not of {wanted[0]} edges with {wanted[1]} operations, as the recipe "
+            f"says: one of the two was changed. {ADVICE}"
+        )
+    return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -11,8 +11,9 @@ from torch.nn import functional as F
 from nas.data import Batches, ImageData, in_order, limited
 from nas.job import Job, Progress, augmentation_of, cosine, enough
 from nas.machine import autocast_of, device_of, placed, seed_everything
+from nas.models.spec import cost_of
 from nas.recipe import Recipe, TrainSettings
-from nas.runs import Run
+from nas.runs import RESULT, Run
 from nas.spaces.darts.network import CellNetwork
 
 EVALUATION_BATCH = 256
@@ -26,12 +27,19 @@ class Training(Job):
         recipe: its settings.
         data: its images.
         network: what is trained; in training mode it may return a pair of logits, the second of an auxiliary head or ``None``.
+
+    Raises:
+        RecipeError: a setting cannot be used.
+        FlopscopeError: the network cannot be run on the images.
     """
+
+    steadied_by: ClassVar[str] = "train.lr or train.gradient_clip"
 
     def __init__(self, run: Run, recipe: Recipe, data: ImageData, network: nn.Module) -> None:
         super().__init__(run, device_of(recipe.machine), sums=3)
         self.recipe, self.data = recipe, data
         settings = recipe.train
+        self.cost = cost_of(network, data.shape)
         self.network = placed(network, recipe.machine, self.device)
         self.forward: Any = torch.compile(self.network) if recipe.machine.compile else self.network
         self.autocast = autocast_of(recipe.machine, self.device)
@@ -54,10 +62,12 @@ class Training(Job):
 
         Raises:
             RunError: the folder cannot be read or written.
+            DivergedError: the losses, or the outputs of the trained network, are no numbers.
         """
         self.do_epochs(self.recipe.train.epochs, len(self.batches), progress)
         accuracy = self.accuracy()
-        self.run.write_json("result.json", {"test_accuracy": accuracy})
+        cost = {metric: getattr(self.cost, metric) for metric in ("params", "macs", "flops", "access")}
+        self.run.write_json(RESULT, {"test_accuracy": accuracy, **cost})
         return accuracy
 
     def one_step(self) -> None:
@@ -92,12 +102,21 @@ class Training(Job):
         return loss, logits
 
     def accuracy(self) -> float:
-        """The share of the test images that are classified right."""
+        """The share of the test images that are classified right.
+
+        Raises:
+            DivergedError: the network says no numbers.
+        """
         self.network.eval()
         right = torch.zeros((), dtype=torch.int64, device=self.device)
+        is_finite = torch.ones((), dtype=torch.bool, device=self.device)
         with torch.inference_mode():
             for images, labels in in_order(self.data, self.data.test, EVALUATION_BATCH, self.device):
-                right += (self.network(images).argmax(1) == labels).sum()
+                logits = self.network(images)
+                is_finite &= logits.isfinite().all()
+                right += (logits.argmax(1) == labels).sum()
+        if not is_finite:
+            raise self.diverged("what the network says of the test images is no number")
         return int(right) / len(self.data.test)
 
     def event(self) -> dict[str, Any]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from nas.data import ImageData
     from nas.job import Progress
     from nas.recipe import Recipe
+    from nas.runs import Run
 
 
 class _Group(ErrorsAsMessages):
@@ -71,14 +72,14 @@ def search(
     """Search with a RECIPE: one of `python -m nas recipes`, or a TOML file."""
     from nas.amounts import in_words
     from nas.report.markdown import write_search_report
-    from nas.runs import Run
+    from nas.runs import RESULT, Run
     from nas.searching import Search
 
     if resume is not None:
         _alone(resume, recipe=recipe, data=data_name, settings=settings, out=out, budget=budget)
         run = Run.open(resume, "search")
         chosen = run.recipe()
-        data = _data(chosen, root)
+        data = _data_of(run, chosen, root)
         job = Search(run, chosen, data)
     else:
         chosen = _recipe(recipe, settings, data_name, root, _budget(budget))
@@ -88,38 +89,32 @@ def search(
         run = Run.create(folder, "search", chosen, data, {"recipe": recipe})
     with _progress("searching") as progress:
         genotype = job.finish(progress)
-    write_search_report(run, job.space.operations, job.space.edge_names)
-    result = run.read_json("result.json")
+    write_search_report(run, job.space)
+    result = run.read_json(RESULT, cost=int, metric=str)
     click.echo(f"{genotype}\n{in_words(result['cost'], result['metric'])} as a network\nwrote {run.folder}/report.md")
 
 
 @main.command()
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--budget", metavar="METRIC=NUMBER", help="The strongest network within 2 % below this budget, as for search.")
+@click.option(
+    "--budget", metavar="METRIC=NUMBER", help="The strongest network within 2 % below this budget, as for search. Default: the run's."
+)
 @click.option("--output", "-o", type=click.Path(path_type=Path), help="Where to write the genotype. Default: only print it.")
 def derive(folder: Path, budget: str | None, output: Path | None) -> None:
     """Derive a network from the weights that the search in FOLDER has reached, finished or not."""
-    import torch
-
     from nas.amounts import in_words
-    from nas.errors import RunError
     from nas.runs import Run
-    from nas.searching import bounds_of, latency_table, network_input, space_of
+    from nas.searching import bounds_of, latency_table, network_input, recorded_weights, space_of
 
     run = Run.open(folder, "search")
-    events = run.events()
-    if not events:
-        raise RunError(f"the search in {folder} has not finished an epoch yet")
-    recipe = run.recipe()
-    space = space_of(recipe)
-    weights = {level: torch.tensor(table) for level, table in events[-1]["weights"].items()}
-    genotype = space.derive(weights)
-    data = _data(recipe, None)
-    changes = dict(_budget(budget))
-    metric = changes.get("objective.metric", recipe.objective.metric)
-    cost = space.network_cost(metric, *network_input(recipe, data.shape, len(data.classes)), latency_table(recipe))
-    if budget is not None:
-        genotype = space.derive_within(weights, cost, *bounds_of(changes["objective.target"]))
+    recipe, images = run.recipe(), run.images()
+    space, objective = space_of(recipe), recipe.objective
+    weights = recorded_weights(run, space)
+    asked = dict(_budget(budget))
+    metric = asked.get("objective.metric", objective.metric)
+    target = asked.get("objective.target", objective.target if objective.form == "budget" else None)
+    cost = space.network_cost(metric, *network_input(recipe, images.shape, images.classes), latency_table(recipe))
+    genotype = space.derive(weights) if target is None else space.derive_within(weights, cost, *bounds_of(target))
     click.echo(f"{genotype}\n{in_words(cost.of(genotype), metric)} as a network")
     if output is not None:
         genotype.save(output)
@@ -141,50 +136,54 @@ def train(
 ) -> None:
     """Train a NETWORK from scratch: what a search found (its run folder or genotype.json), published:NAME, or mobilenet_v2:width=0.5."""
     from nas.errors import RecipeError
+    from nas.genotype import Genotype
     from nas.machine import seed_everything
     from nas.models.spec import build, genotype_of
+    from nas.report.markdown import write_training_report
     from nas.runs import RECIPE, Run
     from nas.searching import network_shape
     from nas.training import Training
 
     if resume is not None:
         _alone(resume, network=network, recipe=recipe, data=data_name, settings=settings, out=out)
-        run = Run.open(resume, "train")
-        chosen, network = run.recipe(), run.about()["network"]
-        data = _data(chosen, root, chosen.network.size)
+        run, folder = Run.open(resume, "train"), resume
+        chosen, found = run.recipe(), run.network()
+        data = _data_of(run, chosen, root, chosen.network.size)
     else:
         if network is None:
             raise RecipeError("say what to train: a run folder, a genotype.json, published:NAME, or a model such as mobilenet_v2")
-        own = Path(network) / RECIPE
-        chosen = _recipe(recipe or (str(own) if own.is_file() else "small"), settings, data_name, root)
+        own = Path(network)
+        found = Run.open(own).network() if Run.is_at(own) else genotype_of(network) or network
+        chosen = _recipe(recipe or (str(own / RECIPE) if Run.is_at(own) else "small"), settings, data_name, root)
         data = _data(chosen, root, chosen.network.size)
-        genotype = genotype_of(network)
-        label = Path(network).name if genotype is not None else network
-        folder = Run.vacant(out or Path("runs") / f"train-{label.replace(':', '-').replace('/', '-')}")
-        build(network, data.shape, len(data.classes), network_shape(chosen))  # what cannot be built leaves no folder
-        run = Run.create(folder, "train", chosen, data, {"network": network, "label": label})
-        if genotype is not None:
-            run.write_json("genotype.json", genotype.to_dict())
-    spec = str(run.folder) if (run.folder / "genotype.json").is_file() else str(network)
+        folder = Run.vacant(out or Path("runs") / f"train-{_label(network).replace(':', '-').replace('/', '-')}")
     seed_everything(chosen.seed)
-    job = Training(
-        run, chosen, data, build(spec, data.shape, len(data.classes), network_shape(chosen), auxiliary=chosen.train.auxiliary > 0)
-    )
+    built = build(found, data.shape, len(data.classes), network_shape(chosen), auxiliary=chosen.train.auxiliary > 0)
+    job = Training(Run(folder), chosen, data, built)  # what cannot be trained leaves no folder
+    if resume is None:
+        cells = found if isinstance(found, Genotype) else None
+        about = {"network": network if cells else found, "label": _label(str(network))}
+        Run.create(folder, "train", chosen, data, about, cells)
     with _progress("training") as progress:
         accuracy = job.finish(progress)
-    click.echo(f"{run.about()['label']}: test accuracy {accuracy:.2%}\nwrote {run.folder}")
+    write_training_report(job.run)
+    cost = job.cost
+    click.echo(
+        f"{job.run.label()}: test accuracy {accuracy:.2%}\n{cost.params:,} params, {cost.macs:,} MACs, {cost.flops:,} FLOPs, "
+        f"{cost.access:,} access\nwrote {folder}/report.md"
+    )
 
 
 @main.command()
 @click.argument("networks", nargs=-1, required=True, metavar="RUN-or-MODEL...")
 @_with(*_DATA)
-@click.option("--recipe", default="small", show_default=True, help="For networks by name: the data, and how cells are stacked.")
+@click.option("--recipe", help="The data of networks by name, and how cells are stacked. Default: those of the first run, or small.")
 @click.option("--format", "style", type=click.Choice(("table", "markdown", "latex", "csv")), default="table", show_default=True)
 @click.option("--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help="Write to a file instead of the terminal.")
 @click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="Draw accuracy against MACs, with the Pareto front.")
 def compare(
     networks: Sequence[str],
-    recipe: str,
+    recipe: str | None,
     data_name: str | None,
     root: Path | None,
     settings: Sequence[str],
@@ -192,15 +191,26 @@ def compare(
     output: Path | None,
     plot: Path | None,
 ) -> None:
-    """Compare trained runs, searches and models in one table."""
-    from nas.comparison import points_of, row_of, table_of
+    """Compare trained runs, searches and models in one table.
+
+    A run is counted with its own recipe and images. --data, --root, --set and --recipe speak of the networks by name.
+    """
+    from nas.comparison import made_for, points_of, row_of_run, row_of_spec, table_of
+    from nas.environment import Images
+    from nas.errors import RecipeError
     from nas.report.tradeoff import draw_tradeoff
     from nas.runs import RECIPE, Run
 
-    first = next((Path(spec) for spec in networks if (Path(spec) / RECIPE).is_file()), None)
-    chosen = Run.open(first).recipe() if first is not None and data_name is None else _recipe(recipe, settings, data_name, root)
-    data = _data(chosen, root)
-    rows = [row_of(spec, chosen, data) for spec in networks]
+    runs = {spec: Run.open(Path(spec)) for spec in networks if Run.is_at(Path(spec))}
+    first = next(iter(runs.values()), None)
+    given = [f"--{name}" for name, value in (("recipe", recipe), ("data", data_name), ("root", root), ("set", settings)) if value]
+    if given and len(runs) == len(set(networks)):
+        raise RecipeError(f"{', '.join(given)} would change nothing: a run has its own recipe and images, and all networks here are runs")
+    chosen = _recipe(recipe or (str(first.folder / RECIPE) if first else "small"), settings, data_name, root)
+    images = first.images() if first and not given else Images.of(_data(chosen, root))
+    if given or first is None or first.kind() == "search":  # a training has the images that its network is made for
+        images = made_for(chosen, images)
+    rows = [row_of_run(runs[spec]) if spec in runs else row_of_spec(spec, chosen, images) for spec in networks]
     emit(table_of(rows, style), output)
     if plot is not None:
         draw_tradeoff(points_of(rows), plot, cost_label="MACs")
@@ -262,6 +272,29 @@ def _data(recipe: Recipe, root: Path | None, size: int = 0) -> ImageData:
     settings = recipe.data
     place = root if root is not None else Path(settings.root) if settings.root else None
     return load(settings.name, place, size=size or settings.size or None)
+
+
+def _data_of(run: Run, recipe: Recipe, root: Path | None, size: int = 0) -> ImageData:
+    """The images that a run began with, of the size of a recipe or of another; a root says where they are now."""
+    from dataclasses import replace
+
+    from nas.data import NAMES
+
+    name = recipe.data.name
+    if root is not None and name not in NAMES:  # then the name is a path, which is where they were
+        recipe, root = replace(recipe, data=replace(recipe.data, name=str(root))), None
+    data = _data(recipe, root, size)
+    run.check_data(data)
+    return data
+
+
+def _label(network: str) -> str:
+    """What to call a network: its SPEC, or the name of its folder or file."""
+    path = Path(network)
+    if not path.exists():
+        return network
+    path = path.resolve()
+    return (path.parent if path.name == "genotype.json" else path).name.removesuffix(".json")
 
 
 def _budget(text: str | None) -> list[tuple[str, Any]]:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import ast
 import inspect
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
+import flopscope
+from flopscope import Cost
 from flopscope.errors import OptionError
 from nas import models
 from nas.genotype import Genotype, published
@@ -17,10 +20,12 @@ from nas.spaces.darts.network import CellNetwork, NetworkShape
 
 SMALL_SIDE = 64
 """Images up to this many pixels high and wide get the small stem of the hand-made networks."""
+OF_DATA = ("classes", "channels_in")
+"""Options of the factories that the images decide."""
 
 
-def build(spec: str, image: tuple[int, int, int], classes: int, shape: NetworkShape, *, auxiliary: bool = False) -> nn.Module:
-    """The network of a SPEC.
+def build(network: Genotype | str, image: tuple[int, int, int], classes: int, shape: NetworkShape, *, auxiliary: bool = False) -> nn.Module:
+    """The network of a genotype or of a SPEC.
 
     ======================================  ===============================================================
     ``mobilenet_v2``, ``shufflenet_v1``...   a hand-made network
@@ -30,7 +35,7 @@ def build(spec: str, image: tuple[int, int, int], classes: int, shape: NetworkSh
     ======================================  ===============================================================
 
     Args:
-        spec: which.
+        network: which.
         image: channels, height and width.
         classes: how many.
         shape: how cells are stacked.
@@ -40,9 +45,9 @@ def build(spec: str, image: tuple[int, int, int], classes: int, shape: NetworkSh
         OptionError: the SPEC names nothing that can be built.
         GenotypeError: a genotype cannot be read.
     """
-    genotype = genotype_of(spec)
-    if genotype is not None:
-        return CellNetwork(genotype, shape, classes, image[0], auxiliary=auxiliary)
+    spec = network if isinstance(network, Genotype) else genotype_of(network) or network
+    if isinstance(spec, Genotype):
+        return CellNetwork(spec, shape, classes, image[0], auxiliary=auxiliary)
     name, _, text = spec.partition(":")
     if name not in models.__all__:
         raise OptionError(
@@ -63,18 +68,32 @@ def genotype_of(spec: str) -> Genotype | None:
     if source == "published":
         return published(name)[name] if name else None
     path = Path(spec)
-    if path.suffix == ".json":
-        return Genotype.load(path)
-    if path.is_dir() and (path / "genotype.json").is_file():
-        return Genotype.load(path / "genotype.json")
-    return None
+    if path.is_dir():
+        return Genotype.load(path / "genotype.json") if (path / "genotype.json").is_file() else None
+    return Genotype.load(path) if path.suffix == ".json" else None
+
+
+def cost_of(network: nn.Module, image: tuple[int, int, int]) -> Cost:
+    """What a network costs for one image as it is used, which is without the auxiliary head of its training.
+
+    Raises:
+        FlopscopeError: the network cannot be run on such images.
+    """
+    was_training = network.training
+    total = flopscope.analyze(network.eval(), "x".join(map(str, (1, *image)))).total
+    network.train(was_training)
+    if isinstance(network, CellNetwork) and network.auxiliary_head is not None:
+        total = replace(total, params=total.params - sum(parameter.numel() for parameter in network.auxiliary_head.parameters()))
+    return total
 
 
 def _options(spec: str, text: str, factory: Callable[..., nn.Module]) -> dict[str, Any]:
-    known = inspect.signature(factory).parameters
+    known = {name: option for name, option in inspect.signature(factory).parameters.items() if name not in OF_DATA}
     found: dict[str, Any] = {}
     for part in text.split(",") if text else ():
         key, equals, value = part.partition("=")
+        if key in OF_DATA:
+            raise OptionError(f"{spec!r} says {key}, which the images decide; leave it out")
         if not equals or key not in known:
             raise OptionError(f"{spec!r} has no option {part!r}; there are {', '.join(known)}, each as KEY=VALUE")
         if known[key].annotation == "str":

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+import flopscope
 from nas import job as job_module
 from nas.data import load
 from nas.errors import RunError
+from nas.genotype import Genotype
 from nas.models.spec import build
 from nas.recipe import Recipe
 from nas.recipe import load as load_recipe
@@ -30,6 +34,7 @@ TINY: list[tuple[str, Any]] = [
     ("space.operations", "none,skip_connect,sep_conv_3x3,max_pool_3x3"), ("search.epochs", 2), ("train.epochs", 2),
     ("train.drop_path", 0.3), ("train.auxiliary", 0.4), ("train.cutout", 2), ("machine.threads", 1),
 ]  # fmt: skip
+CELLS = Genotype((("sep_conv_3x3", 0), ("skip_connect", 1)), (2,), (("sep_conv_3x3", 0), ("skip_connect", 1)), (2,))
 BUDGET: list[tuple[str, Any]] = [("objective.form", "budget"), ("objective.of", "network"), ("objective.metric", "macs")]
 
 
@@ -39,15 +44,15 @@ class Killed(BaseException):
 
 def _search(folder: Path, recipe: Recipe) -> Search:
     data = load("digits")
-    run = Run.open(folder) if (folder / "recipe.toml").exists() else Run.create(folder, "search", recipe, data, {})
+    run = Run.open(folder) if Run.is_at(folder) else Run.create(folder, "search", recipe, data, {})
     return Search(run, run.recipe(), data)
 
 
 def _train(folder: Path, recipe: Recipe) -> Training:
     data = load("digits")
-    run = Run.open(folder) if (folder / "recipe.toml").exists() else Run.create(folder, "train", recipe, data, {})
+    run = Run.open(folder) if Run.is_at(folder) else Run.create(folder, "train", recipe, data, {}, CELLS)
     torch.manual_seed(0)
-    network = build(str(folder), data.shape, 10, space_of(recipe).trained, auxiliary=True)
+    network = build(run.network(), data.shape, 10, space_of(recipe).trained, auxiliary=True)
     return Training(run, recipe, data, network)
 
 
@@ -109,15 +114,13 @@ def _tuples(data: dict[str, Any]) -> dict[str, Any]:
 
 def test_a_training_that_was_killed_between_writes_ends_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = load_recipe("small", TINY)
-    genotype = {"normal": [["sep_conv_3x3", 0], ["skip_connect", 1]], "normal_concat": [2]}
-    genotype |= {"reduce": genotype["normal"], "reduce_concat": [2]}
-    for name in ("whole", "killed"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "genotype.json").write_text(json.dumps(genotype))
     accuracy = _train(tmp_path / "whole", recipe).finish()
     _killed_around_writes(lambda: _train(tmp_path / "killed", recipe), monkeypatch)
     _assert_equal(tmp_path / "whole", tmp_path / "killed")
-    assert Run(tmp_path / "killed").read_json("result.json") == {"test_accuracy": accuracy}
+    result = Run(tmp_path / "killed").read_json("result.json")
+    used = flopscope.analyze(space_of(recipe).network(CELLS, (1, 8, 8), 10).eval(), "1x1x8x8").total  # without the auxiliary head
+    cost = {"params": used.params, "macs": used.macs, "flops": used.flops, "access": used.access}
+    assert result == {"test_accuracy": accuracy, **cost}
 
 
 def test_a_process_that_is_killed_ends_the_same(tmp_path: Path) -> None:
@@ -171,3 +174,42 @@ def test_what_cannot_be_done_with_a_folder_is_said(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="cannot make the run folder"):
         Run.create(tmp_path / "file/run", "search", recipe, data, {})
     assert Run.open(tmp_path / "run").recipe() == recipe
+
+
+def test_a_recipe_names_paths_from_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("table.json", "root.npz"):
+        (tmp_path / name).touch()
+    (tmp_path / "digits").mkdir()  # which is no path where it names the digits
+    recipe = load_recipe("small", [("objective.table", "table.json"), ("data.root", "root.npz")])
+    stored = Run.create(tmp_path / "run", "search", recipe, load("digits"), {}).recipe()
+    assert stored.objective.table == str(tmp_path / "table.json")
+    assert stored.data == replace(recipe.data, root=str(tmp_path / "root.npz"))
+
+
+def test_a_full_disk_is_said_and_leaves_the_file_as_it_was(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    run.save_checkpoint({"epoch": 0, "step": 0, "sums": torch.zeros(1)})
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        with pytest.raises(RunError, match=r"cannot write .*checkpoint.pt: File too large"):
+            run.save_checkpoint({"epoch": 1, "step": 0, "sums": torch.zeros(100_000)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    state = run.load_checkpoint(torch.device("cpu"))
+    assert state is not None
+    assert state["epoch"] == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.pt"]
+
+
+def test_what_a_kill_left_of_a_write_goes_with_the_next(tmp_path: Path) -> None:
+    def dies(file: Any) -> None:
+        raise Killed
+
+    with pytest.raises(Killed):
+        Run(tmp_path).write("run.json", dies)
+    assert not list(tmp_path.iterdir())
+    (tmp_path / ".run.json.partial").write_text("{")  # of a process that had no time to remove it
+    Run(tmp_path).write_json("run.json", {})
+    assert [path.name for path in tmp_path.iterdir()] == ["run.json"]

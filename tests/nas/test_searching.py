@@ -53,7 +53,7 @@ def test_epochs_of_warm_up_have_no_validation(tmp_path: Path) -> None:
     assert not {"valid_loss", "valid_accuracy"} & set(warm)
     assert {"valid_loss", "valid_accuracy", "train_loss", "train_accuracy"} <= set(searched)
     assert warm["train_loss"] > 0
-    write_search_report(run, search.space.operations, search.space.edge_names)
+    write_search_report(run, search.space)
     rows = [line.split("|")[1:] for line in (run.folder / "report.md").read_text().splitlines() if line.startswith(("| 1 ", "| 2 "))]
     assert rows[0][2].strip() == "-"
     assert rows[1][2].strip() == f"{searched['valid_accuracy']:.4f}"

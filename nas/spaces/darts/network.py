@@ -41,7 +41,7 @@ class NetworkShape:
         return tuple(sorted({self.layers // 3, 2 * self.layers // 3}))
 
     def cells(self) -> list[CellShape]:
-        """What each cell gets and makes, for cells whose outputs are ``outputs`` states wide."""
+        """The shape of each cell, from the first to the last."""
         found, width = [], self.channels
         after = self.stem == "imagenet"
         for layer in range(self.layers):

@@ -126,7 +126,10 @@ class DartsSpace:
         shape = self.trained if derives else self.search
         if metric == LATENCY:
             if table is None:
-                raise OptionError("the metric latency needs a table of measured times: python -m nas latency RECIPE -o FILE makes one")
+                raise OptionError(
+                    "the metric latency needs a table of measured times: python -m nas latency RECIPE -o FILE makes one, and "
+                    "objective.table=FILE names it"
+                )
             return table.cost(operations, self.nodes, shape, image, classes, derives=derives)
         price = price_network if derives else price_search
         model, rows = price(operations, self.nodes, shape, image, classes)
