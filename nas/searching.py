@@ -207,7 +207,7 @@ class Search(Job):
         return {level: weights.detach().cpu() for level, weights in self.supernet.weights().items()}
 
     def event(self) -> dict[str, Any]:
-        """Accuracies, costs, and the weights of the candidates."""
+        """Accuracies, costs, and the weights of the candidates, of which nine digits are exact, so that they derive the same network."""
         count, train_loss, train_right, valid_loss, valid_right = self.sums.tolist()
         weights = self.weights()
         derived = self.space.derive(weights)
@@ -220,7 +220,7 @@ class Search(Job):
             "moved_by_cost": float(self.costs.moved_by(weights)),
             "entropy": sum(float(torch.special.entr(table).sum(1).mean()) for table in weights.values()) / len(weights),
             "skips": derived.count("skip_connect"),
-            "weights": {level: [[round(value, 6) for value in row] for row in table.tolist()] for level, table in weights.items()},
+            "weights": {level: [[float(f"{value:.9g}") for value in row] for row in table.tolist()] for level, table in weights.items()},
         }
         if self.epoch >= self.recipe.search.warmup_epochs:  # before that no validation batch is seen
             event |= {"valid_loss": valid_loss / count, "valid_accuracy": valid_right / count}

@@ -17,12 +17,13 @@ from click.testing import CliRunner
 
 import flopscope
 from nas.cli.main import main
+from nas.data import load
 from nas.genotype import Genotype
 from nas.recipe import ObjectiveSettings
 from nas.recipe import load as load_recipe
 from nas.report.markdown import _budget_words, _target_words
 from nas.runs import FILES, Run
-from nas.searching import network_shape
+from nas.searching import Search, network_shape, recorded_weights
 from nas.spaces.darts.network import CellNetwork
 
 SETTINGS = (
@@ -161,6 +162,16 @@ def test_a_model_is_trained_again_from_the_folder_of_its_training(copy: Callable
     _run("train", "m", "--out", "again")
     assert _run("train", "--resume", "again").startswith("m: test accuracy")
     assert Run(Path("again")).network() == MODEL
+
+
+def test_derive_finds_what_the_search_found(made: Path) -> None:
+    assert _run("derive", made / "s").startswith(f"{Genotype.load(made / 's/genotype.json')}\n")
+    run = Run(made / "s")
+    search, state = Search(run, run.recipe(), load("digits")), run.load_checkpoint(torch.device("cpu"))
+    assert state is not None
+    search.restore(state)
+    recorded = recorded_weights(run, search.space)
+    assert all(torch.equal(recorded[level], table) for level, table in search.weights().items())
 
 
 def test_derive_keeps_the_budget_of_the_run(copy: Callable[[str], Path]) -> None:
