@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -17,7 +17,7 @@ from nas.models.spec import build, cost_of, genotype_of
 from nas.recipe import Recipe
 from nas.report.tradeoff import Point
 from nas.runs import RESULT, Run
-from nas.searching import network_shape
+from nas.searching import network_input, network_shape
 from nas.spaces.darts.latency import milliseconds
 
 HEADERS = {
@@ -62,12 +62,14 @@ def row_of_run(run: Run, repeats: int = 20) -> Row:
         RunError: it has no network yet, or is a training that is not finished.
         FlopscopeError: the network cannot be built.
     """
-    network, images, accuracy = run.network(), run.images(), None
+    recipe, network, images, accuracy = run.recipe(), run.network(), run.images(), None
     if run.kind() == "train":
         if not (run.folder / RESULT).exists():
             raise RunError(f"the training in {run.folder} is not finished; resume it with: python -m nas train --resume {run.folder}")
         accuracy = float(run.read_json(RESULT, test_accuracy=float)["test_accuracy"])
-    return _row(run.label(), network, accuracy, run.recipe(), images, repeats)
+    else:
+        images = made_for(recipe, images)
+    return _row(run.label(), network, accuracy, recipe, images, repeats)
 
 
 def row_of_spec(spec: str, recipe: Recipe, images: Images, repeats: int = 20) -> Row:
@@ -83,6 +85,15 @@ def row_of_spec(spec: str, recipe: Recipe, images: Images, repeats: int = 20) ->
         FlopscopeError: the network cannot be built.
     """
     return _row(spec, genotype_of(spec) or spec, None, recipe, images, repeats)
+
+
+def made_for(recipe: Recipe, images: Images) -> Images:
+    """The images that the network of a recipe is made for, where the recipe says other sizes or classes than those of its data.
+
+    They have no name if there are other classes, for then they are of no data that are at hand.
+    """
+    shape, classes = network_input(recipe, images.shape, images.classes)
+    return replace(images, name=images.name if classes == images.classes else "", shape=shape, classes=classes)
 
 
 def _row(name: str, spec: Genotype | str, accuracy: float | None, recipe: Recipe, images: Images, repeats: int) -> Row:

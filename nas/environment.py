@@ -55,7 +55,7 @@ class Images:
         return cls(found["name"], (shape[0], shape[1], shape[2]), found["classes"], found["train"], found["test"], found["sha256"])
 
     def __str__(self) -> str:
-        return f"{self.name} {'x'.join(map(str, self.shape))}, {self.classes} classes"
+        return f"{self.name} {'x'.join(map(str, self.shape))}, {self.classes} classes".lstrip()
 
 
 def environment(data: ImageData) -> dict[str, Any]:

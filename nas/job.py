@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 import torch
 
 from nas.checked import ADVICE, first_line
-from nas.data import Augmentation, ImageData, Split, default_augmentation
-from nas.errors import DivergedError, RunError
+from nas.data import Augmentation, Batches, ImageData, default_augmentation
+from nas.errors import DataError, DivergedError, RecipeError, RunError
 from nas.runs import CHECKPOINT, Run
 
 CHECKPOINT_SECONDS = 60.0
@@ -109,17 +109,36 @@ class Job(ABC):
         return DivergedError(f"the run in {self.run.folder} diverged: {found}. Lower {self.steadied_by}, and start anew in another folder")
 
 
-def training_images(data: ImageData, limit: int) -> Split:
-    """The training images, or the first so many of them."""
-    return data.train.subset(torch.arange(min(limit, len(data.train)))) if limit else data.train
+def augmentation_of(
+    data: ImageData, augment: bool, cutout: int, *, crop_area: float = 1.0, jitter: float = 0.0, section: str = "train"
+) -> Augmentation:
+    """The augmentation that is usual for a data set, with cutout, crops and jitter; or none.
 
-
-def augmentation_of(data: ImageData, augment: bool, cutout: int) -> Augmentation:
-    """The augmentation that is usual for a data set, with cutout; or none."""
+    Raises:
+        RecipeError: cutout would leave nothing of an image.
+    """
     if not augment:
         return Augmentation.none()
+    if cutout >= min(data.shape[1:]):
+        raise RecipeError(
+            f"a cutout of {cutout} pixels can leave nothing of images of {data.shape[1]}x{data.shape[2]}: make it smaller, or leave it "
+            f"out with --set {section}.cutout=0"
+        )
     usual = default_augmentation(data.name, data.shape)
-    return Augmentation(usual.crop_padding, usual.flip, cutout)
+    return Augmentation(usual.crop_padding, usual.flip, cutout, crop_area, jitter)
+
+
+def enough(batches: Batches) -> Batches:
+    """Batches that batch normalisation can be trained with.
+
+    Raises:
+        DataError: there is one image in each.
+    """
+    if batches.batch_size < 2:
+        raise DataError(
+            f"there is only {len(batches.split)} image to train with, and batch normalisation needs 2: give more, or raise data.limit"
+        )
+    return batches
 
 
 def cosine(first: float, last: float, epoch: int, epochs: int) -> float:

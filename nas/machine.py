@@ -18,7 +18,7 @@ def device_of(settings: MachineSettings) -> torch.device:
     """The device that the settings name; ``"auto"`` is a GPU if there is one. Sets the number of threads, where one is given.
 
     Raises:
-        RecipeError: there is no such device.
+        RecipeError: there is no such device, or it cannot compute.
     """
     if settings.threads:
         torch.set_num_threads(settings.threads)
@@ -27,8 +27,8 @@ def device_of(settings: MachineSettings) -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
+        torch.zeros(1, dtype=torch.float64, device=device).item()  # what a run adds up in doubles is read in the end
+    except (RuntimeError, AssertionError, ImportError, TypeError) as error:
         raise RecipeError(f"machine.device is {name!r}, which cannot be used here: {str(error).splitlines()[0]}") from error
     return device
 

@@ -7,6 +7,8 @@ the settings of Liu et al. 2019 (arXiv:1806.09055), section 3 and appendix A.
 from __future__ import annotations
 
 import difflib
+import math
+import sys
 import tomllib
 import types
 import typing
@@ -17,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from nas.errors import RecipeError
+from nas.limits import check
 from nas.spaces.darts.operations import DARTS_OPERATIONS
 
 
@@ -33,16 +36,22 @@ class SpaceSettings:
 
 @dataclass(frozen=True)
 class NetworkSettings:
-    """How the network that is trained in the end is stacked; a budget is about it."""
+    """The network that is trained in the end; a budget is about it.
+
+    ``size`` is the side of the images that it is trained on, ``classes`` how many its cost is for (a training has those of its images); 0
+    takes those of the data.
+    """
 
     channels: int = 36
     layers: int = 20
     stem: str = "cifar"
+    size: int = 0
+    classes: int = 0
 
 
 @dataclass(frozen=True)
 class DataSettings:
-    """The images. ``size`` resizes them; 0 leaves them as they are, ``limit`` takes so many training images, 0 all."""
+    """The images. ``size`` resizes those of a search; 0 leaves them as they are, ``limit`` takes so many training images, 0 all."""
 
     name: str = "digits"
     root: str = ""
@@ -76,7 +85,7 @@ class ObjectiveSettings:
     """How a cost enters the loss; each form reads the settings that it needs.
 
     ``of`` is what costs: ``"cells"`` (the candidates in the supernet's cells, as Song & Li count), ``"supernet"``, or ``"network"`` (the
-    network that will be trained).
+    network that will be trained). Costs have the unit of their metric; that of ``"latency"`` is the nanosecond.
     """
 
     form: str = "none"
@@ -96,16 +105,25 @@ class ObjectiveSettings:
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """How a network is trained from scratch."""
+    """How a network is trained from scratch.
+
+    ``schedule`` is ``"cosine"``, from ``lr`` down to ``lr_min``, or ``"exponential"``: times ``decay`` after each epoch, down to ``lr_min``
+    at the least. With a ``crop_area`` below 1, each image is a random part of at least that share of itself, resized to the whole, instead
+    of shifted by a few pixels. ``jitter`` is by how much brightness, contrast and saturation change; the hue turns by half as much.
+    """
 
     epochs: int = 600
     batch_size: int = 96
+    schedule: str = "cosine"
     lr: float = 0.025
     lr_min: float = 0.0
+    decay: float = 0.97
     momentum: float = 0.9
     weight_decay: float = 3e-4
     gradient_clip: float = 5.0
     augment: bool = True
+    crop_area: float = 1.0
+    jitter: float = 0.0
     cutout: int = 16
     drop_path: float = 0.2
     auxiliary: float = 0.4
@@ -170,7 +188,7 @@ def load(name: str, settings: Sequence[tuple[str, Any]] = ()) -> Recipe:
         section, setting = _place(key)
         data = _merged(data, {setting: value} if section is None else {section: {setting: value}})
     recipe: Recipe = _filled(Recipe, data, "")
-    _check(recipe)
+    check(recipe.to_dict())
     return recipe
 
 
@@ -269,7 +287,7 @@ def _value(wanted: Any, value: Any, place: str) -> Any:
             raise RecipeError(f"{place} must be a list, but is {value!r}")
         return tuple(_value(inner, item, place) for item in value)
     if wanted is float and type(value) is int:
-        return float(value)
+        return float(value) if abs(value) < sys.float_info.max else math.inf
     if wanted is int and type(value) is float and value.is_integer():
         return int(value)
     if type(value) is not wanted:
@@ -278,50 +296,3 @@ def _value(wanted: Any, value: Any, place: str) -> Any:
 
 
 _WORDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
-
-_POSITIVE = (
-    "search.epochs", "search.batch_size", "search.weight_lr", "search.alpha_lr", "train.epochs", "train.batch_size", "train.lr",
-)  # fmt: skip
-_NOT_NEGATIVE = (
-    "search.warmup_epochs", "search.momentum", "search.weight_decay", "search.alpha_weight_decay", "search.cutout", "train.momentum",
-    "train.weight_decay", "train.cutout", "train.auxiliary", "data.size", "data.limit", "machine.threads", "objective.k3", "objective.rate",
-    "space.init_scale", "seed",
-)  # fmt: skip
-
-
-def _check(recipe: Recipe) -> None:
-    data = recipe.to_dict()
-
-    def at(place: str) -> Any:
-        section, _, key = place.rpartition(".")
-        return data[section][key] if section else data[key]
-
-    for place in _POSITIVE:
-        if not at(place) > 0:
-            raise RecipeError(f"{place} must be above zero, but is {at(place)}")
-    for place in _NOT_NEGATIVE:
-        if not at(place) >= 0:
-            raise RecipeError(f"{place} cannot be negative, but is {at(place)}")
-    for place, low, high in (("search.train_share", 0, 1), ("train.drop_path", -1, 1), ("train.label_smoothing", -1, 1)):
-        if not low < at(place) < high or at(place) < 0:
-            raise RecipeError(f"{place} must be a share between 0 and 1, but is {at(place)}")
-    if recipe.search.order not in (1, 2):
-        raise RecipeError(f"search.order must be 1 or 2 (first or second order), but is {recipe.search.order}")
-    if len(recipe.search.alpha_betas) != 2 or not all(0 <= beta < 1 for beta in recipe.search.alpha_betas):
-        raise RecipeError(f"search.alpha_betas must be two numbers from 0 to below 1, but are {list(recipe.search.alpha_betas)}")
-
-
-def parse_number(text: str, what: str) -> float:
-    """A number such as ``300M``, ``1.5G``, ``2k`` or ``1e6``.
-
-    Raises:
-        RecipeError: it is none, or not above zero.
-    """
-    factor = {"k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}.get(text[-1:], 1.0)
-    try:
-        number = float(text[:-1] if factor > 1 else text) * factor
-    except ValueError:
-        number = 0.0
-    if not 0 < number < float("inf"):
-        raise RecipeError(f"{what} must be a number above zero, such as 300M, 1.5G or 2500000, but is {text!r}")
-    return number

@@ -11,19 +11,20 @@ import torch
 from torch import Tensor
 
 from nas.checked import ADVICE, first_line
-from nas.data import Batches, ImageData, halves
-from nas.errors import RecipeError, RunError
+from nas.data import Batches, ImageData, halves, limited
+from nas.errors import RunError
 from nas.genotype import Genotype
-from nas.job import Job, Progress, augmentation_of, cosine, training_images
+from nas.job import Job, Progress, augmentation_of, cosine, enough
 from nas.machine import autocast_of, device_of, placed, seed_everything
 from nas.objectives.build import build_objective
 from nas.recipe import Recipe
 from nas.runs import EVENTS, GENOTYPE, RESULT, Run
-from nas.search.bilevel import Bilevel, Step
+from nas.search.bilevel import Bilevel
 from nas.spaces.darts.cost import LEVELS, CellCost
 from nas.spaces.darts.latency import LatencyTable
 from nas.spaces.darts.network import NetworkShape
 from nas.spaces.darts.space import DartsSpace
+from nas.spaces.space import Weights
 
 BUDGET_SLACK = 0.02
 """How far below its budget a network may end."""
@@ -46,6 +47,12 @@ def network_shape(recipe: Recipe) -> NetworkShape:
     return NetworkShape(recipe.network.channels, recipe.network.layers, recipe.network.stem)
 
 
+def network_input(recipe: Recipe, image: tuple[int, int, int], classes: int) -> tuple[tuple[int, int, int], int]:
+    """The images and the number of classes that the network is made for: those of the recipe, or of the data where it says none."""
+    size = recipe.network.size
+    return (image[0], size, size) if size else image, recipe.network.classes or classes
+
+
 def latency_table(recipe: Recipe) -> LatencyTable | None:
     """The measured times that the objective names, if it does."""
     return LatencyTable.load(Path(recipe.objective.table)) if recipe.objective.table else None
@@ -63,18 +70,16 @@ class Costs:
         """The costs that the objective of a recipe speaks of.
 
         Raises:
-            RecipeError: the objective's cost is of nothing that there is.
+            OptionError: there is no such metric, or no measured times for it.
         """
         settings, classes = recipe.objective, len(data.classes)
         table = latency_table(recipe)
-        network = space.network_cost(settings.metric, data.shape, classes, table)
+        network = space.network_cost(settings.metric, *network_input(recipe, data.shape, classes), table)
         if settings.of == "network":
             return cls(network, network)
         if settings.of == "supernet":
             return cls(space.supernet_cost(settings.metric, data.shape, classes, table), network)
-        if settings.of == "cells":
-            return cls(space.cells_cost(settings.metric, data.shape, classes, settings.k3, table), network)
-        raise RecipeError(f"objective.of is {settings.of!r}; there are 'cells', 'supernet' and 'network'")
+        return cls(space.cells_cost(settings.metric, data.shape, classes, settings.k3, table), network)
 
 
 class Search(Job):
@@ -129,7 +134,7 @@ class Search(Job):
         return Bilevel(
             Compiled(self.supernet) if machine.compile else self.supernet,
             self.objective,
-            self.costs.moved_by,
+            _nothing if self.recipe.objective.form == "none" else self.costs.moved_by.to(self.device),
             weight_optimizer,
             architecture_optimizer,
             settings.order == 2,
@@ -139,8 +144,8 @@ class Search(Job):
 
     def _batches(self) -> tuple[Batches, Batches]:
         recipe, settings = self.recipe, self.recipe.search
-        augmentation = augmentation_of(self.data, settings.augment, settings.cutout)
-        parts = halves(training_images(self.data, recipe.data.limit), recipe.seed, settings.train_share)
+        augmentation = augmentation_of(self.data, settings.augment, settings.cutout, section="search")
+        parts = halves(limited(self.data.train, recipe.data.limit, recipe.seed), recipe.seed, settings.train_share)
         train, valid = (
             Batches(
                 self.data,
@@ -153,7 +158,7 @@ class Search(Job):
             )
             for index, part in enumerate(parts)
         )
-        return train, valid
+        return enough(train), enough(valid)
 
     def finish(self, progress: Progress | None = None) -> Genotype:
         """Search to the end, derive and write the genotype.
@@ -181,43 +186,44 @@ class Search(Job):
         seed_everything(self.recipe.seed, self.epoch, self.step)
         train = self.train_batches.batch(self.epoch, self.step)
         if self.epoch < settings.warmup_epochs:
-            loss, logits = self.bilevel.weight_step(train)
-            self._count(Step(loss, logits, loss, logits), train[1], train[1])
+            self._count((*self.bilevel.weight_step(train), train[1]))
             return
         valid_epoch, valid_step = divmod(self.epoch * len(self.train_batches) + self.step, len(self.valid_batches))
         valid = self.valid_batches.batch(valid_epoch, valid_step)
-        self._count(self.bilevel.step(train, valid), train[1], valid[1])
+        step = self.bilevel.step(train, valid)
+        self._count((step.train_loss, step.train_logits, train[1]), (step.valid_loss, step.valid_logits, valid[1]))
         if self._has_budget:
             self.objective.observe(self.costs.network.of(self.space.derive(self.weights())))
 
-    def _count(self, step: Step, train_labels: Tensor, valid_labels: Tensor) -> None:
-        train_right = (step.train_logits.argmax(1) == train_labels).double().mean()
-        valid_right = (step.valid_logits.argmax(1) == valid_labels).double().mean()
-        one = torch.ones((), device=self.device, dtype=torch.float64)
-        self.sums += torch.stack([one, step.train_loss.double(), train_right, step.valid_loss.double(), valid_right])
+    def _count(self, *seen: tuple[Tensor, Tensor, Tensor]) -> None:
+        """Add up loss and accuracy of the batches of a step: training, and validation where it saw one."""
+        found = [torch.ones((), device=self.device, dtype=torch.float64)]
+        for loss, logits, labels in seen:
+            found += [loss.double(), (logits.argmax(1) == labels).double().mean()]
+        self.sums[: len(found)] += torch.stack(found)
 
     def weights(self) -> dict[str, Tensor]:
         """The weights of the candidates now, on the CPU."""
         return {level: weights.detach().cpu() for level, weights in self.supernet.weights().items()}
 
     def event(self) -> dict[str, Any]:
-        """Accuracies, costs, and the weights of the candidates."""
+        """Accuracies, costs, and the weights of the candidates, of which nine digits are exact, so that they derive the same network."""
         count, train_loss, train_right, valid_loss, valid_right = self.sums.tolist()
         weights = self.weights()
         derived = self.space.derive(weights)
         event = {
             "train_loss": train_loss / count,
             "train_accuracy": train_right / count,
-            "valid_loss": valid_loss / count,
-            "valid_accuracy": valid_right / count,
             "cost_metric": self.costs.network.metric,
             "cost": float(self.costs.network(weights)),
             "derived_cost": self.costs.network.of(derived),
             "moved_by_cost": float(self.costs.moved_by(weights)),
             "entropy": sum(float(torch.special.entr(table).sum(1).mean()) for table in weights.values()) / len(weights),
             "skips": derived.count("skip_connect"),
-            "weights": {level: [[round(value, 6) for value in row] for row in table.tolist()] for level, table in weights.items()},
+            "weights": {level: [[float(f"{value:.9g}") for value in row] for row in table.tolist()] for level, table in weights.items()},
         }
+        if self.epoch >= self.recipe.search.warmup_epochs:  # before that no validation batch is seen
+            event |= {"valid_loss": valid_loss / count, "valid_accuracy": valid_right / count}
         if self._has_budget:
             event |= {"budget": self.recipe.objective.target, "multiplier": self.objective.state()}
         return event
@@ -252,6 +258,11 @@ class Compiled:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._supernet, name)
+
+
+def _nothing(weights: Weights) -> Tensor:  # noqa: ARG001  a cost is given the weights
+    """A cost for an objective that does not ask for one."""
+    return torch.zeros((), dtype=torch.float64)
 
 
 def bounds_of(budget: float) -> tuple[int, int]:

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nas.data import Batches, ImageData, in_order
-from nas.job import Job, Progress, augmentation_of, cosine, training_images
+from nas.data import Batches, ImageData, in_order, limited
+from nas.job import Job, Progress, augmentation_of, cosine, enough
 from nas.machine import autocast_of, device_of, placed, seed_everything
 from nas.models.spec import cost_of
-from nas.recipe import Recipe
+from nas.recipe import Recipe, TrainSettings
 from nas.runs import RESULT, Run
 from nas.spaces.darts.network import CellNetwork
 
@@ -46,15 +46,16 @@ class Training(Job):
         self.optimizer = torch.optim.SGD(
             self.network.parameters(), settings.lr, settings.momentum, weight_decay=settings.weight_decay, foreach=True
         )
-        self.batches = Batches(
+        batches = Batches(
             data,
-            training_images(data, recipe.data.limit),
+            limited(data.train, recipe.data.limit, recipe.seed),
             settings.batch_size,
             seed=recipe.seed,
-            augmentation=augmentation_of(data, settings.augment, settings.cutout),
+            augmentation=augmentation_of(data, settings.augment, settings.cutout, crop_area=settings.crop_area, jitter=settings.jitter),
             device=self.device,
             channels_last=recipe.machine.channels_last,
         )
+        self.batches = enough(batches)
 
     def finish(self, progress: Progress | None = None) -> float:
         """Train to the end. Returns the accuracy on the test images, which are seen once, in the end.
@@ -73,7 +74,7 @@ class Training(Job):
         """One step of gradient descent."""
         settings = self.recipe.train
         for group in self.optimizer.param_groups:
-            group["lr"] = cosine(settings.lr, settings.lr_min, self.epoch, settings.epochs)
+            group["lr"] = learning_rate(settings, self.epoch)
         if isinstance(self.network, CellNetwork):
             self.network.drop_path = settings.drop_path * self.epoch / settings.epochs
         seed_everything(self.recipe.seed, self.epoch, self.step)
@@ -131,3 +132,10 @@ class Training(Job):
         """Go on from there."""
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
+
+
+def learning_rate(settings: TrainSettings, epoch: int) -> float:
+    """The learning rate of an epoch, by the schedule of the settings."""
+    if settings.schedule == "exponential":
+        return max(settings.lr * settings.decay**epoch, settings.lr_min)
+    return cosine(settings.lr, settings.lr_min, epoch, settings.epochs)

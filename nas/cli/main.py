@@ -59,7 +59,7 @@ def _with(*options: Any) -> Callable[[Command], Command]:
 @main.command()
 @click.argument("recipe", required=False)
 @_with(*_DATA, _OUT, _RESUME)
-@click.option("--budget", metavar="METRIC=NUMBER", help="A hard budget of the trained network, such as macs=300M.")
+@click.option("--budget", metavar="METRIC=NUMBER", help="A hard budget of the trained network, such as macs=300M or latency=5ms.")
 def search(
     recipe: str | None,
     data_name: str | None,
@@ -70,6 +70,7 @@ def search(
     budget: str | None,
 ) -> None:
     """Search with a RECIPE: one of `python -m nas recipes`, or a TOML file."""
+    from nas.amounts import in_words
     from nas.report.markdown import write_search_report
     from nas.runs import RESULT, Run
     from nas.searching import Search
@@ -90,19 +91,20 @@ def search(
         genotype = job.finish(progress)
     write_search_report(run, job.space)
     result = run.read_json(RESULT, cost=int, metric=str)
-    click.echo(f"{genotype}\n{result['cost']:,} {result['metric']} as a network\nwrote {run.folder}/report.md")
+    click.echo(f"{genotype}\n{in_words(result['cost'], result['metric'])} as a network\nwrote {run.folder}/report.md")
 
 
 @main.command()
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option(
-    "--budget", metavar="METRIC=NUMBER", help="The strongest network within 2 % below this budget, such as macs=300M. Default: the run's."
+    "--budget", metavar="METRIC=NUMBER", help="The strongest network within 2 % below this budget, as for search. Default: the run's."
 )
 @click.option("--output", "-o", type=click.Path(path_type=Path), help="Where to write the genotype. Default: only print it.")
 def derive(folder: Path, budget: str | None, output: Path | None) -> None:
     """Derive a network from the weights that the search in FOLDER has reached, finished or not."""
+    from nas.amounts import in_words
     from nas.runs import Run
-    from nas.searching import bounds_of, latency_table, recorded_weights, space_of
+    from nas.searching import bounds_of, latency_table, network_input, recorded_weights, space_of
 
     run = Run.open(folder, "search")
     recipe, images = run.recipe(), run.images()
@@ -111,9 +113,9 @@ def derive(folder: Path, budget: str | None, output: Path | None) -> None:
     asked = dict(_budget(budget))
     metric = asked.get("objective.metric", objective.metric)
     target = asked.get("objective.target", objective.target if objective.form == "budget" else None)
-    cost = space.network_cost(metric, images.shape, images.classes, latency_table(recipe))
+    cost = space.network_cost(metric, *network_input(recipe, images.shape, images.classes), latency_table(recipe))
     genotype = space.derive(weights) if target is None else space.derive_within(weights, cost, *bounds_of(target))
-    click.echo(f"{genotype}\n{cost.of(genotype):,} {metric} as a network")
+    click.echo(f"{genotype}\n{in_words(cost.of(genotype), metric)} as a network")
     if output is not None:
         genotype.save(output)
         click.echo(f"wrote {output}", err=True)
@@ -146,14 +148,14 @@ def train(
         _alone(resume, network=network, recipe=recipe, data=data_name, settings=settings, out=out)
         run, folder = Run.open(resume, "train"), resume
         chosen, found = run.recipe(), run.network()
-        data = _data_of(run, chosen, root)
+        data = _data_of(run, chosen, root, chosen.network.size)
     else:
         if network is None:
             raise RecipeError("say what to train: a run folder, a genotype.json, published:NAME, or a model such as mobilenet_v2")
         own = Path(network)
         found = Run.open(own).network() if Run.is_at(own) else genotype_of(network) or network
         chosen = _recipe(recipe or (str(own / RECIPE) if Run.is_at(own) else "small"), settings, data_name, root)
-        data = _data(chosen, root)
+        data = _data(chosen, root, chosen.network.size)
         folder = Run.vacant(out or Path("runs") / f"train-{_label(network).replace(':', '-').replace('/', '-')}")
     seed_everything(chosen.seed)
     built = build(found, data.shape, len(data.classes), network_shape(chosen), auxiliary=chosen.train.auxiliary > 0)
@@ -193,7 +195,7 @@ def compare(
 
     A run is counted with its own recipe and images. --data, --root, --set and --recipe speak of the networks by name.
     """
-    from nas.comparison import points_of, row_of_run, row_of_spec, table_of
+    from nas.comparison import made_for, points_of, row_of_run, row_of_spec, table_of
     from nas.environment import Images
     from nas.errors import RecipeError
     from nas.report.tradeoff import draw_tradeoff
@@ -206,6 +208,8 @@ def compare(
         raise RecipeError(f"{', '.join(given)} would change nothing: a run has its own recipe and images, and all networks here are runs")
     chosen = _recipe(recipe or (str(first.folder / RECIPE) if first else "small"), settings, data_name, root)
     images = first.images() if first and not given else Images.of(_data(chosen, root))
+    if given or first is None or first.kind() == "search":  # a training has the images that its network is made for
+        images = made_for(chosen, images)
     rows = [row_of_run(runs[spec]) if spec in runs else row_of_spec(spec, chosen, images) for spec in networks]
     emit(table_of(rows, style), output)
     if plot is not None:
@@ -220,12 +224,14 @@ def compare(
 @click.option("--repeats", type=click.IntRange(min=1), default=20, show_default=True, help="Runs of each operation.")
 def latency(recipe: str, data_name: str | None, root: Path | None, settings: Sequence[str], output: Path, repeats: int) -> None:
     """Measure the operations of a RECIPE's space on this CPU; objective.table=FILE with objective.metric=latency searches by it."""
-    from nas.searching import space_of
+    from nas.searching import network_input, space_of
     from nas.spaces.darts.latency import measure
 
     chosen = _recipe(recipe, settings, data_name, root)
     data, space = _data(chosen, root), space_of(chosen)
-    measure(space.operations, space.nodes, [space.search, space.trained], data.shape, len(data.classes), repeats).save(output)
+    searched = data.shape, len(data.classes)
+    networks = (space.search, *searched), (space.trained, *network_input(chosen, *searched))
+    measure(space.operations, space.nodes, networks, repeats).save(output)
     click.echo(f"wrote {output}", err=True)
 
 
@@ -259,16 +265,17 @@ def _recipe(
     return load(name, [*found, *changes])
 
 
-def _data(recipe: Recipe, root: Path | None) -> ImageData:
+def _data(recipe: Recipe, root: Path | None, size: int = 0) -> ImageData:
+    """The images of a recipe, of the size that it says, or of another."""
     from nas.data import load
 
     settings = recipe.data
     place = root if root is not None else Path(settings.root) if settings.root else None
-    return load(settings.name, place, size=settings.size or None)
+    return load(settings.name, place, size=size or settings.size or None)
 
 
-def _data_of(run: Run, recipe: Recipe, root: Path | None) -> ImageData:
-    """The images that a run began with; a root says where they are now."""
+def _data_of(run: Run, recipe: Recipe, root: Path | None, size: int = 0) -> ImageData:
+    """The images that a run began with, of the size of a recipe or of another; a root says where they are now."""
     from dataclasses import replace
 
     from nas.data import NAMES
@@ -276,7 +283,7 @@ def _data_of(run: Run, recipe: Recipe, root: Path | None) -> ImageData:
     name = recipe.data.name
     if root is not None and name not in NAMES:  # then the name is a path, which is where they were
         recipe, root = replace(recipe, data=replace(recipe.data, name=str(root))), None
-    data = _data(recipe, root)
+    data = _data(recipe, root, size)
     run.check_data(data)
     return data
 
@@ -292,15 +299,15 @@ def _label(network: str) -> str:
 
 def _budget(text: str | None) -> list[tuple[str, Any]]:
     """The settings that ``--budget macs=300M`` stands for."""
+    from nas.amounts import parse_budget
     from nas.errors import RecipeError
-    from nas.recipe import parse_number
 
     if text is None:
         return []
     metric, equals, number = text.partition("=")
     if not equals:
         raise RecipeError(f"--budget {text!r} is not METRIC=NUMBER, as in --budget macs=300M")
-    target = parse_number(number, "a budget")
+    target = parse_budget(number, metric)
     return [("objective.form", "budget"), ("objective.metric", metric), ("objective.of", "network"), ("objective.target", target)]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from nas.data.augment import Augmentation, cutout, default_augmentation
 from nas.data.batches import Batches, generator_for, in_order, permutation
 from nas.data.loading import NAMES, load
-from nas.data.parts import halves
+from nas.data.parts import halves, limited
 from nas.data.split import ImageData, Split
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "generator_for",
     "halves",
     "in_order",
+    "limited",
     "load",
     "permutation",
 ]

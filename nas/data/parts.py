@@ -34,6 +34,23 @@ def halves(split: Split, seed: int, fraction: float = 0.5) -> tuple[Split, Split
     return split.subset(order[:first].sort().values), split.subset(order[first:].sort().values)
 
 
+def limited(split: Split, limit: int, seed: int) -> Split:
+    """So many images of a split, or all if the limit is 0 or above their number.
+
+    They are the first ones, but where images lie sorted by class, as in folders, they are drawn at random: the first would be of one class.
+
+    Args:
+        split: The images.
+        limit: How many.
+        seed: Which ones are drawn; the same seed always draws the same.
+    """
+    if not 0 < limit < len(split):
+        return split
+    if bool((split.labels.diff() < 0).any()):
+        return split.subset(torch.arange(limit))
+    return split.subset(permutation(len(split), seed, _BEFORE_ALL_EPOCHS)[:limit].sort().values)
+
+
 def every_fifth(labels: Tensor) -> tuple[Tensor, Tensor]:
     """Indices of the images to train and to test on, where the data come undivided: a fifth of each class is for testing.
 

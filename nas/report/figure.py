@@ -10,6 +10,7 @@ from flopscope.errors import MissingPackageError, OptionError
 from flopscope.report.plot import SUFFIXES as SUFFIXES
 from flopscope.report.plot import UNITS
 from flopscope.report.plot import WIDE as WIDE
+from nas.amounts import LATENCY
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -73,8 +74,8 @@ def clean(axes: Axes) -> None:
 
 
 def unit(metric: str) -> str:
-    """How a metric of flopscope is written beside an axis; the name itself where it is none of them."""
-    return UNITS.get(metric, metric)
+    """How a metric is written beside an axis; the name itself where it is none that is known."""
+    return "latency (ns)" if metric == LATENCY else UNITS.get(metric, metric)
 
 
 def is_wide(values: Sequence[float]) -> bool:

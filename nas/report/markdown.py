@@ -6,12 +6,14 @@ from typing import Any
 
 from tabulate import tabulate
 
+from nas.amounts import in_words
+from nas.checked import checked
 from nas.genotype import Genotype
 from nas.recipe import ObjectiveSettings, Recipe
 from nas.report.cells import draw_cells
 from nas.report.curves import draw_history
 from nas.report.heatmap import draw_weights
-from nas.runs import GENOTYPE, REPORT, RESULT, Run
+from nas.runs import EVENTS, GENOTYPE, REPORT, RESULT, Run
 from nas.searching import recorded_weights
 from nas.spaces.darts.space import DartsSpace
 
@@ -22,10 +24,13 @@ def write_search_report(run: Run, space: DartsSpace) -> None:
     Raises:
         RunError: a file cannot be read or written.
     """
-    events = run.events(moved_by_cost=float, **dict.fromkeys(_COLUMNS, float))
+    events = run.events(moved_by_cost=float, **{key: float for key in _COLUMNS if key != VALIDATION})
     weights = {level: table.tolist() for level, table in recorded_weights(run, space).items()}
     result = run.read_json(RESULT, metric=str, cost=int, cost_of_strongest=int, skips=int)
     genotype, recipe = Genotype.load(run.folder / GENOTYPE), run.recipe()
+    for event in events:
+        if VALIDATION in event or event["epoch"] >= recipe.search.warmup_epochs:  # before that no validation batch is seen
+            checked(event, f"epoch {event['epoch']} of {run.folder / EVENTS}", **{VALIDATION: float})
     draw_history(events, run.folder / "history.png")
     draw_weights(weights, space.operations, space.edge_names, run.folder / "weights.png")
     draw_cells(genotype, run.folder / "cells.png")
@@ -33,7 +38,7 @@ def write_search_report(run: Run, space: DartsSpace) -> None:
         f"# Search: {recipe.name}",
         f"{recipe.source}. {_origin(recipe)}",
         f"The network that the cells make ({recipe.network.layers} layers, {recipe.network.channels} channels) costs "
-        f"**{result['cost']:,} {result['metric']}**{_budget_words(recipe.objective, result)}. It has {result['skips']} skip "
+        f"**{in_words(result['cost'], result['metric'])}**{_budget_words(recipe.objective, result)}. It has {result['skips']} skip "
         f"connections.{_target_words(recipe.objective, events[-1]['moved_by_cost'])}",
         "## Cells",
         "![The cells](cells.png)",
@@ -71,9 +76,10 @@ def write_training_report(run: Run) -> None:
     run.write_text(REPORT, "\n\n".join(lines) + "\n")
 
 
+VALIDATION = "valid_accuracy"
 _COLUMNS = {
     "train_accuracy": "train accuracy",
-    "valid_accuracy": "validation accuracy",
+    VALIDATION: "validation accuracy",
     "cost": "expected cost",
     "derived_cost": "cost if derived now",
     "entropy": "entropy",
@@ -89,11 +95,13 @@ def _origin(recipe: Recipe) -> str:
 
 
 def _table(events: list[dict[str, Any]], columns: dict[str, str]) -> str:
-    rows = [[event["epoch"] + 1, *(_cell(event[key]) for key in columns)] for event in _spread(events)]
+    rows = [[event["epoch"] + 1, *(_cell(event.get(key)) for key in columns)] for event in _spread(events)]
     return tabulate(rows, ["epoch", *columns.values()], tablefmt="github", disable_numparse=True)
 
 
 def _cell(value: Any) -> str:
+    if value is None:  # no validation while the weights warm up
+        return "-"
     if isinstance(value, int) or abs(value) >= 1000:
         return f"{value:,.0f}"
     return f"{value:.4f}"
@@ -109,9 +117,9 @@ def _spread(events: list[dict[str, Any]], most: int = 12) -> list[dict[str, Any]
 def _budget_words(objective: ObjectiveSettings, result: dict[str, Any]) -> str:
     if objective.form != "budget":
         return ""
-    words = f", {result['cost'] / objective.target:.1%} of its budget of {objective.target:,.0f}"
+    words = f", {result['cost'] / objective.target:.1%} of its budget of {in_words(objective.target, objective.metric)}"
     if result["cost"] != result["cost_of_strongest"]:
-        words += f" (the strongest network without it would cost {result['cost_of_strongest']:,})"
+        words += f" (the strongest network without it would cost {in_words(result['cost_of_strongest'], objective.metric)})"
     return words
 
 
@@ -120,6 +128,6 @@ def _target_words(objective: ObjectiveSettings, expected: float) -> str:
     if objective.form not in ("absolute", "power"):
         return ""
     return (
-        f" The objective's target is {objective.target:,.0f} {objective.metric} of {_SUBJECTS[objective.of]}, whose expected cost was "
-        f"{expected:,.0f} at the end, {expected / objective.target:.1%} of it."
+        f" The objective's target is {in_words(objective.target, objective.metric)} of {_SUBJECTS[objective.of]}, whose expected cost was "
+        f"{in_words(expected, objective.metric)} at the end, {expected / objective.target:.1%} of it."
     )

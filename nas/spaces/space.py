@@ -28,4 +28,4 @@ class SuperNet(Protocol):
 
 
 Cost = Callable[[Weights], Tensor]
-"""An expected cost, as a function of the weights of candidates: a float64 scalar on the CPU."""
+"""An expected cost, as a function of the weights of candidates: a float64 scalar."""

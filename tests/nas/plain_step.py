@@ -11,7 +11,7 @@ import math
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 
@@ -72,11 +72,31 @@ def architecture_gradient(net: Any, factor: Any, train: Any, valid: Any, xi: flo
     return [one - xi * (up - down) / (2 * epsilon) for one, up, down in zip(found, *sides, strict=True)]
 
 
-def adam_first_step(alpha: Tensor, gradient: Tensor, lr: float, betas: tuple[float, float], weight_decay: float) -> Tensor:
-    """Adam's first step (Kingma & Ba 2015) with weight decay in the gradient."""
-    g = gradient + weight_decay * alpha
-    m, v = (1 - betas[0]) * g, (1 - betas[1]) * g * g
-    return alpha - lr * (m / (1 - betas[0])) / ((v / (1 - betas[1])).sqrt() + 1e-8)
+class Adam:
+    """Adam (Kingma & Ba 2015, algorithm 1) with weight decay in the gradient, for one tensor."""
+
+    def __init__(self, lr: float, betas: tuple[float, float], weight_decay: float) -> None:
+        self.lr, self.betas, self.weight_decay = lr, betas, weight_decay
+        self.m = self.v = torch.zeros(())
+        self.t = 0
+
+    def moved(self, alpha: Tensor, gradient: Tensor) -> Tensor:
+        g, (one, two) = gradient + self.weight_decay * alpha, self.betas
+        self.t += 1
+        self.m, self.v = one * self.m + (1 - one) * g, two * self.v + (1 - two) * g * g
+        return alpha - self.lr * (self.m / (1 - one**self.t)) / ((self.v / (1 - two**self.t)).sqrt() + 1e-8)
+
+
+class Momentum:
+    """Gradient descent with momentum and weight decay, for one tensor: ``v = momentum v + g``, ``w = w - lr v``."""
+
+    def __init__(self, lr: float, momentum: float, weight_decay: float) -> None:
+        self.lr, self.momentum, self.weight_decay = lr, momentum, weight_decay
+        self.v = torch.zeros(())
+
+    def moved(self, weight: Tensor, gradient: Tensor) -> Tensor:
+        self.v = self.momentum * self.v + gradient + self.weight_decay * weight
+        return weight - self.lr * self.v
 
 
 def weight_gradient(net: Any, train: Any, clip: float) -> list[Tensor]:
@@ -86,8 +106,3 @@ def weight_gradient(net: Any, train: Any, clip: float) -> list[Tensor]:
     gradients = [torch.zeros_like(weight) if weight.grad is None else weight.grad for weight in net.network_weights()]
     norm = math.sqrt(sum(float((one**2).sum()) for one in gradients))
     return [one * min(1.0, clip / (norm + 1e-6)) for one in gradients]
-
-
-def sgd_first_step(weight: nn.Parameter, gradient: Tensor, lr: float, weight_decay: float) -> Tensor:
-    """The first step of gradient descent: momentum has nothing to add yet."""
-    return weight - lr * (gradient + weight_decay * weight)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import random
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -54,6 +56,15 @@ def _vertex(space: DartsSpace, genotype: Genotype) -> dict[str, Tensor]:
     return found
 
 
+def _in_order(genotype: Genotype) -> Genotype:
+    """The same cells as derivation writes them: edges that are equally strong in the order of their states."""
+    cells = (
+        tuple(edge for node in range(0, len(edges), 2) for edge in sorted(edges[node : node + 2], key=lambda edge: edge[1]))
+        for edges in (genotype.normal, genotype.reduce)
+    )
+    return Genotype(next(cells), genotype.normal_concat, next(cells), genotype.reduce_concat)
+
+
 @pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
 @pytest.mark.parametrize("metric", METRICS)
 def test_at_a_vertex_the_relaxed_cost_is_the_analyzers_count(space: DartsSpace, metric: str) -> None:
@@ -64,7 +75,7 @@ def test_at_a_vertex_the_relaxed_cost_is_the_analyzers_count(space: DartsSpace, 
         assert cost.of(genotype) == counted
         relaxed = float(cost(_vertex(space, genotype)))
         assert relaxed == counted
-        assert space.derive(_vertex(space, genotype)) is not None
+        assert space.derive(_vertex(space, genotype)) == _in_order(genotype)
 
 
 def test_two_of_is_drawing_without_replacement() -> None:
@@ -181,9 +192,9 @@ def test_a_budget_that_nothing_meets_names_the_nearest_costs() -> None:
     cost = space.network_cost("macs", IMAGE, 7)
     weights = {level: torch.full((2, 2), 0.5) for level in LEVELS}
     prices = sorted({cost.of(genotype) for genotype in _all_genotypes(space)})
-    with pytest.raises(BudgetError, match=rf"nearest below costs {prices[0]:,} and the nearest above costs {prices[1]:,}"):
+    with pytest.raises(BudgetError, match=rf"nearest below costs {prices[0]:,} macs and the nearest above costs {prices[1]:,} macs"):
         space.derive_within(weights, cost, prices[0] + 1, prices[1] - 1)
-    with pytest.raises(BudgetError, match=f"they cost {prices[0]:,} to {prices[-1]:,}"):
+    with pytest.raises(BudgetError, match=f"they cost {prices[0]:,} macs to {prices[-1]:,} macs"):
         space.derive_within(weights, cost, 1, 2)
 
 
@@ -198,16 +209,14 @@ def test_derivation_takes_the_two_strongest_edges_of_each_node() -> None:
 # -- measured times -------------------------------------------------------------------------------------------
 
 
-def test_a_latency_table_is_a_cost_like_any_other(tmp_path: object) -> None:
-    from pathlib import Path
-
+def test_a_latency_table_is_a_cost_like_any_other(tmp_path: Path) -> None:
     space = SPACES["darts"]
-    path = Path(str(tmp_path)) / "table.json"
-    measure(space.operations, space.nodes, [space.search, space.trained], IMAGE, 7, repeats=1).save(path)
+    path = tmp_path / "table.json"
+    measure(space.operations, space.nodes, [(space.search, IMAGE, 7), (space.trained, IMAGE, 7)], repeats=1).save(path)
     table = LatencyTable.load(path)
     cost = space.network_cost("latency", IMAGE, 7, table)
     genotype = _random_genotype(space, random.Random(1))
-    by_hand, size, channels = table.milliseconds["rest/cifar-6-5/3x16x16"], 16, 6
+    by_hand, size, channels = table.milliseconds["rest/cifar-6-5-4/3x16x16/7"], 16, 6
     for layer in range(5):
         reduces = layer in (5 // 3, 2 * 5 // 3)
         channels *= 1 + reduces
@@ -220,11 +229,23 @@ def test_a_latency_table_is_a_cost_like_any_other(tmp_path: object) -> None:
     assert float(cost(_vertex(space, genotype))) == pytest.approx(cost.of(genotype))
     with pytest.raises(OptionError, match="has no time for"):
         space.network_cost("latency", (3, 20, 20), 7, table)
+    with pytest.raises(OptionError, match="has no time for 'rest/cifar-6-5-4/3x16x16/8'"):
+        space.network_cost("latency", IMAGE, 8, table)
+    with pytest.raises(OptionError, match="has no time for 'rest/cifar-6-5-2/3x16x16/7'"):  # of two nodes nothing else is missing
+        replace(space, nodes=2).network_cost("latency", IMAGE, 7, table)
     path.write_text("[1]", encoding="utf-8")
     with pytest.raises(OptionError, match="is no latency table"):
         LatencyTable.load(path)
     with pytest.raises(OptionError, match="needs a table"):
         space.network_cost("latency", IMAGE, 7)
+
+
+@pytest.mark.parametrize("time", ["NaN", "Infinity", "-0.5", "1e300", "true", '"0.4"', "null"])
+def test_times_that_are_none_are_refused(time: str, tmp_path: Path) -> None:
+    path = tmp_path / "table.json"
+    path.write_text(f'{{"milliseconds": {{"sep_conv_3x3/6x16x16/1": {time}}}}}', encoding="utf-8")
+    with pytest.raises(OptionError, match="for 'sep_conv_3x3/6x16x16/1'; a time is a number of milliseconds from 0 to"):
+        LatencyTable.load(path)
 
 
 @pytest.mark.parametrize(
@@ -234,8 +255,24 @@ def test_a_latency_table_is_a_cost_like_any_other(tmp_path: object) -> None:
         ({"operations": ("none",)}, "besides 'none'"),
         ({"operations": ("skip_connect", "skip_connect")}, "can be a candidate once"),
         ({"nodes": 0}, "needs a node"),
+        ({"search": NetworkShape(4, 1)}, "have a normal cell, but the 1 of the supernet have none"),
+        ({"search": NetworkShape(4, 2), "trained": NetworkShape(4, 3)}, "have a normal cell, but the 2 of the supernet have none"),
     ],
 )
 def test_spaces_that_make_no_sense(arguments: dict[str, object], message: str) -> None:
     with pytest.raises(GenotypeError, match=message):
         DartsSpace(**arguments)  # type: ignore[arg-type]
+
+
+def test_a_supernet_without_normal_cells_serves_a_network_without_them() -> None:
+    DartsSpace(search=NetworkShape(4, 2), trained=NetworkShape(4, 1))
+
+
+def test_the_cost_stays_on_the_device_of_its_tables() -> None:
+    space = SPACES["darts"]
+    weights = {level: torch.full((14, 8), 1 / 8) for level in LEVELS}
+    for cost in (space.network_cost("macs", IMAGE, 7), space.supernet_cost("macs", IMAGE, 7)):
+        moved = cost.to(torch.device("meta"))
+        assert moved({level: table.to("meta") for level, table in weights.items()}).device.type == "meta"
+        assert moved.metric == cost.metric
+        assert float(cost.to(torch.device("cpu"))(weights)) == float(cost(weights))

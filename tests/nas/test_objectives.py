@@ -92,7 +92,12 @@ def test_dual_ascent_ends_at_the_budget() -> None:
     [
         (ObjectiveSettings("nonsense"), "there are none, log_product"),
         (ObjectiveSettings("budget"), "needs objective.target above zero"),
-        (ObjectiveSettings("relative"), "needs objective.reference above zero"),
+        (ObjectiveSettings("relative", weight=1.0), "needs objective.reference above zero"),
+        (ObjectiveSettings("additive"), "needs objective.weight above zero"),
+        (ObjectiveSettings("relative", reference=1.0), "needs objective.weight above zero"),
+        (ObjectiveSettings("absolute", target=1.0), "needs objective.weight above zero"),
+        (ObjectiveSettings("log_product", reference=1.0), "must be above 1, or 0 for e, but it is 1.0"),
+        (ObjectiveSettings("log_product", reference=0.5), "must be above 1, or 0 for e, but it is 0.5"),
         (ObjectiveSettings("power"), "needs objective.target above zero"),
     ],
 )
@@ -103,7 +108,7 @@ def test_settings_that_are_not_enough(settings: ObjectiveSettings, message: str)
 
 _SPACES = {
     "darts": DartsSpace(DARTS_OPERATIONS, 2, NetworkShape(2, 3), NetworkShape(4, 4)),
-    "grouped": DartsSpace(("none", "skip_connect", "group_conv_3x3", "depthwise_conv_3x3"), 3, NetworkShape(4, 2), NetworkShape(4, 3)),
+    "grouped": DartsSpace(("none", "skip_connect", "group_conv_3x3", "depthwise_conv_3x3"), 3, NetworkShape(4, 3), NetworkShape(4, 3)),
 }
 
 

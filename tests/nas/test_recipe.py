@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from nas.amounts import in_words, parse_budget, parse_number
 from nas.errors import RecipeError
-from nas.recipe import Recipe, load, names, parse_number
+from nas.recipe import Recipe, load, names
 
 K3 = {"0": 0.0, "1e5": 1e5, "5e5": 5e5, "1e6": 1e6, "5e6": 5e6}
 CONSTRAINED = ["constrained", *(f"constrained-k3-{text}" for text in K3)]
@@ -46,6 +48,15 @@ def test_constrained_recipes_differ_in_k3_only() -> None:
     for text, k3 in K3.items():
         assert load(f"constrained-k3-{text}") == load("constrained", [("name", f"constrained-k3-{text}"), ("k3", k3)])
     assert plain == load("constrained-k3-1e6", [("name", "constrained")])
+
+
+def test_imagenet_trains_as_the_paper_does() -> None:
+    recipe = load("imagenet")
+    train, network = recipe.train, recipe.network
+    assert (network.channels, network.layers, network.stem, network.size, network.classes) == (48, 14, "imagenet", 224, 1000)
+    assert (train.epochs, train.batch_size, train.schedule, train.lr, train.decay) == (250, 128, "exponential", 0.1, 0.97)
+    assert (train.weight_decay, train.label_smoothing, train.auxiliary, train.cutout) == (3e-5, 0.1, 0.4, 0)
+    assert (train.crop_area, train.jitter) == (0.08, 0.4)
 
 
 def test_first_order_differs_in_order_only() -> None:
@@ -100,10 +111,11 @@ BAD_SETTINGS: list[tuple[str, Any, str]] = [
     ("space.operations", 3, "space.operations must be a list"),
     ("space.operations", [3], "space.operations must be text, but is 3"),
     ("search.alpha_betas", [0.5], "two numbers"),
-    ("search.order", 3, "must be 1 or 2"),
+    ("search.order", 3, "search.order must be 1 or 2, but is 3"),
     ("search.epochs", -1, "search.epochs must be above zero, but is -1"),
     ("search.epochs", 0, "search.epochs must be above zero"),
-    ("search.batch_size", -4, "search.batch_size must be above zero"),
+    ("search.batch_size", 1, "search.batch_size must be at least 2"),
+    ("train.batch_size", 1, "train.batch_size must be at least 2, for batch normalisation, but is 1"),
     ("train.lr", float("nan"), "train.lr must be above zero"),
     ("search.weight_decay", -1.0, "search.weight_decay cannot be negative, but is -1.0"),
     ("objective.k3", -1.0, "objective.k3 cannot be negative"),
@@ -111,12 +123,49 @@ BAD_SETTINGS: list[tuple[str, Any, str]] = [
     ("search.train_share", 1.0, "search.train_share must be a share between 0 and 1"),
     ("train.drop_path", -0.1, "train.drop_path must be a share"),
     ("train.label_smoothing", 1.5, "train.label_smoothing must be a share"),
+    ("search.momentum", 1.0, "search.momentum must be a share"),
+    ("search.gradient_clip", -1.0, "search.gradient_clip must be above zero, but is -1.0"),
+    ("train.gradient_clip", 0.0, "train.gradient_clip must be above zero"),
+    ("search.weight_lr_min", -5.0, "search.weight_lr_min cannot be negative"),
+    ("search.weight_lr_min", 1.0, "search.weight_lr_min is 1.0 and search.weight_lr 0.05: the first cannot be above the second"),
+    ("train.lr_min", 1.0, "train.lr_min is 1.0 and train.lr 0.05"),
+    ("search.warmup_epochs", 8, "search.warmup_epochs is 8 and search.epochs 8, so that nothing would be searched"),
+    ("train.schedule", "linear", "train.schedule must be 'cosine' or 'exponential', but is 'linear'"),
+    ("train.decay", 0.0, "train.decay must be above 0 and at most 1"),
+    ("train.crop_area", 1.5, "train.crop_area must be above 0 and at most 1"),
+    ("train.jitter", 1.0, "train.jitter must be a share"),
+    ("objective.k1", -1.0, "objective.k1 must be above zero"),
+    ("objective.k2", 0.0, "objective.k2 must be above zero"),
+    ("objective.reference", -5.0, "objective.reference cannot be negative"),
+    ("objective.weight", -1.0, "objective.weight cannot be negative"),
+    ("objective.exponent", 0.07, "objective.exponent must be below zero"),
+    ("objective.rate", 0.0, "objective.rate must be above zero"),
+    ("objective.form", "budget", "objective.of is 'cells': set objective.of=network"),
+    ("objective.target", 10**400, "objective.target must be finite"),
+    ("seed", 2**63, "seed must be below 2\\^63"),
+    ("machine.threads", 10**12, "machine.threads can be 1,024 at most, but is 1,000,000,000,000"),
+    ("space.channels", 10**12, "space.channels can be 65,536 at most"),
+    ("data.size", 10**9, "data.size can be 8,192 at most"),
+    ("network.classes", -1, "network.classes cannot be negative"),
 ]
 
 
 @pytest.mark.parametrize(("key", "value", "says"), BAD_SETTINGS)
 def test_bad_settings(key: str, value: Any, says: str) -> None:
     with pytest.raises(RecipeError, match=says):
+        load("small", [(key, value)])
+
+
+FLOATS = [
+    f"{section}.{key}" for section, inner in Recipe().to_dict().items() if isinstance(inner, dict)
+    for key, value in inner.items() if isinstance(value, float)
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("key", FLOATS)
+def test_every_number_must_be_one(key: str, value: float) -> None:
+    with pytest.raises(RecipeError, match=rf"^{key} "):
         load("small", [(key, value)])
 
 
@@ -187,3 +236,22 @@ def test_parse_number(text: str, number: float) -> None:
 def test_parse_number_of_none(text: str) -> None:
     with pytest.raises(RecipeError, match="a budget must be a number above zero, such as 300M"):
         parse_number(text, "a budget")
+
+
+@pytest.mark.parametrize(
+    ("text", "nanoseconds"), [("5ms", 5e6), ("1.5 ms", 1.5e6), ("250us", 250e3), ("80ns", 80.0), ("2s", 2e9), ("1e-3s", 1e6)]
+)
+def test_a_budget_of_latency_is_a_time(text: str, nanoseconds: float) -> None:
+    assert parse_budget(text, "latency") == pytest.approx(nanoseconds, rel=1e-12)
+
+
+@pytest.mark.parametrize("text", ["", "5", "ms", "0ms", "-1ms", "nanms", "infs", "5M", "5 hours", "1e999s"])
+def test_a_budget_of_latency_that_is_no_time(text: str) -> None:
+    with pytest.raises(RecipeError, match="must be a time above zero with its unit, such as 5ms"):
+        parse_budget(text, "latency")
+
+
+def test_other_budgets_are_numbers_and_costs_are_told_with_their_unit() -> None:
+    assert parse_budget("300M", "macs") == 300e6
+    assert in_words(5_408_256, "macs") == "5,408,256 macs"
+    assert in_words(4_812_345, "latency") == "4.812 ms"

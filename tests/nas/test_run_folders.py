@@ -17,12 +17,13 @@ from click.testing import CliRunner
 
 import flopscope
 from nas.cli.main import main
+from nas.data import load
 from nas.genotype import Genotype
 from nas.recipe import ObjectiveSettings
 from nas.recipe import load as load_recipe
 from nas.report.markdown import _budget_words, _target_words
 from nas.runs import FILES, Run
-from nas.searching import network_shape
+from nas.searching import Search, network_shape, recorded_weights
 from nas.spaces.darts.network import CellNetwork
 
 SETTINGS = (
@@ -127,6 +128,24 @@ def test_a_folder_whose_name_ends_like_a_file(copy: Callable[[str], Path]) -> No
     assert "s,0." in _run("compare", "t.json", "--format", "csv")
 
 
+def test_a_network_for_other_images_than_those_of_the_search(copy: Callable[[str], Path]) -> None:
+    """The search has 8x8 images, the network that it is for 16x16 of 12 classes; a training has those of its data, and so have names."""
+    sized = (*TINY, "--set", "network.size=16", "--set", "network.classes=12", "--set", "search.epochs=2", "--set", "warmup_epochs=1")
+    _run("search", "small", *sized, "--out", "wide")
+    assert "| 1       | " in (report := Path("wide/report.md").read_text())
+    assert "| -  " in report
+    cost = int(_run("derive", "wide").splitlines()[-1].split()[0].replace(",", ""))
+    _run("train", "wide", "--out", "trained")
+    _run("train", "--resume", "trained")
+    assert Run(Path("trained")).images().shape == (1, 16, 16)
+    by_name = {first: list(csv.DictReader(io.StringIO(_run("compare", first, MODEL, "--format", "csv")))) for first in ("wide", "trained")}
+    assert [row["images"] for row in by_name["wide"]] == 2 * ["1x16x16, 12 classes"]
+    assert [row["images"] for row in by_name["trained"]] == 2 * ["digits 1x16x16, 10 classes"]
+    assert int(by_name["wide"][0]["flops"]) == cost
+    named = csv.DictReader(io.StringIO(_run("compare", MODEL, *sized, "--format", "csv")))
+    assert [row["images"] for row in named] == ["1x16x16, 12 classes"]
+
+
 def test_a_training_says_what_the_network_costs(made: Path) -> None:
     result = json.loads((made / "t/result.json").read_text())
     report = (made / "t/report.md").read_text()
@@ -145,11 +164,23 @@ def test_a_model_is_trained_again_from_the_folder_of_its_training(copy: Callable
     assert Run(Path("again")).network() == MODEL
 
 
+def test_derive_finds_what_the_search_found(made: Path) -> None:
+    assert _run("derive", made / "s").startswith(f"{Genotype.load(made / 's/genotype.json')}\n")
+    run = Run(made / "s")
+    search, state = Search(run, run.recipe(), load("digits")), run.load_checkpoint(torch.device("cpu"))
+    assert state is not None
+    search.restore(state)
+    recorded = recorded_weights(run, search.space)
+    assert all(torch.equal(recorded[level], table) for level, table in search.weights().items())
+
+
 def test_derive_keeps_the_budget_of_the_run(copy: Callable[[str], Path]) -> None:
     folder = copy("s")
     free = _run("derive", folder)
-    settings = [("objective.form", "budget"), ("objective.metric", "macs"), ("objective.target", 40000.0)]
-    (folder / "recipe.toml").write_text(load_recipe(str(folder / "recipe.toml"), settings).to_toml())
+    settings = [("form", "budget"), ("metric", "macs"), ("of", "network"), ("target", 40000.0)]
+    (folder / "recipe.toml").write_text(
+        load_recipe(str(folder / "recipe.toml"), [(f"objective.{key}", value) for key, value in settings]).to_toml()
+    )
     kept = _run("derive", folder)
     assert 39200 <= int(kept.splitlines()[-1].split()[0].replace(",", "")) <= 40000
     assert kept != free
@@ -279,6 +310,7 @@ DAMAGE: list[tuple[tuple[str, ...], str, str, Any, str]] = [
     (SEARCH, "s", "events.jsonl", '{"epoch": 0}\n', "is missing"),
     (SEARCH, "s", "events.jsonl", b"\xff\n", "cannot read"),
     (SEARCH, "s", "events.jsonl", b"\xff", "cannot read"),
+    (SEARCH, "s", "events.jsonl", _edit('"valid_accuracy": ', '"other": '), "'valid_accuracy' is missing, and must be a number"),
     (SEARCH, "s", "events.jsonl", _edit('"reduce": ', '"other": '), "cannot be read ('reduce')"),
     (TRAIN, "t", "events.jsonl", '{"epoch": 0}\n', "is missing"),
     (DERIVE, "s", "events.jsonl", "", "has not finished an epoch yet"),
@@ -357,8 +389,10 @@ def test_only_a_budget_is_called_one() -> None:
     result = {"cost": 90, "cost_of_strongest": 120}
     objectives = {form: ObjectiveSettings(form=form, target=100.0, metric="macs", of="cells") for form in ("budget", "absolute", "none")}
     words = {form: (_budget_words(settings, result), _target_words(settings, 110.0)) for form, settings in objectives.items()}
-    assert words["budget"] == (", 90.0% of its budget of 100 (the strongest network without it would cost 120)", "")
-    target = " The objective's target is 100 macs of the candidates in the cells, whose expected cost was 110 at the end, 110.0% of it."
+    assert words["budget"] == (", 90.0% of its budget of 100 macs (the strongest network without it would cost 120 macs)", "")
+    target = (
+        " The objective's target is 100 macs of the candidates in the cells, whose expected cost was 110 macs at the end, 110.0% of it."
+    )
     assert words["absolute"] == ("", target)
     assert words["none"] == ("", "")
 
@@ -369,7 +403,7 @@ def test_the_report_of_a_search_with_a_target(tmp_path: Path) -> None:
     expected = Run(tmp_path / "run").events()[-1]["moved_by_cost"]
     report = (tmp_path / "run/report.md").read_text()
     assert (
-        f"target is 90,000 flops of the supernet, whose expected cost was {expected:,.0f} at the end, {expected / 90000:.1%} of it."
+        f"target is 90,000 flops of the supernet, whose expected cost was {expected:,.0f} flops at the end, {expected / 90000:.1%} of it."
         in report
     )
     assert "budget" not in report

@@ -42,20 +42,24 @@ class CellCost:
     derives: bool
 
     def __call__(self, weights: Mapping[str, Tensor]) -> Tensor:
-        """The expected cost, a float64 scalar on the CPU with a derivative by the weights of the candidates.
+        """The expected cost, a float64 scalar with a derivative by the weights of the candidates, on the device of the tables.
 
         Args:
             weights: by the kind of cell, each of shape ``[edges, operations]``, on the simplex; without a column for ``none`` where the
                 space has none.
         """
         none = self.operations.index("none")
-        total = torch.tensor(self.constant, dtype=torch.float64)
+        total = torch.full((), self.constant, dtype=torch.float64, device=self.tables[LEVELS[0]].device)
         for level in LEVELS:
-            given = weights[level].to("cpu", torch.float64)
+            given = weights[level].to(self.tables[level].device, torch.float64)
             if given.shape[1] < len(self.operations):
                 given = F.pad(given, (1, 0))
             total = total + ((edge_probabilities(given, self.nodes, none) if self.derives else given) * self.tables[level]).sum()
         return total
+
+    def to(self, device: torch.device) -> CellCost:
+        """The same cost on a device, so that a search there need not wait for the CPU."""
+        return replace(self, tables={level: table.to(device) for level, table in self.tables.items()})
 
     def of(self, genotype: Genotype) -> int:
         """The cost of the network of a genotype, exactly."""

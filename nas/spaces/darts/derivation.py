@@ -10,6 +10,7 @@ import numpy
 from numpy.typing import NDArray
 from torch import Tensor
 
+from nas.amounts import in_words
 from nas.errors import BudgetError
 from nas.genotype import INPUTS, Edge, Genotype
 from nas.spaces.darts.cost import LEVELS, CellCost
@@ -165,9 +166,10 @@ def _nearest(one: _Front, other: _Front, cost: CellCost, low: int, high: int) ->
         below += [int(price + other.costs[position - 1])] if position else []
         position = int(numpy.searchsorted(other.costs, high - price, side="right"))
         above += [int(price + other.costs[position])] if position < len(other.costs) else []
-    near = [f"the nearest below costs {max(below):,}"] if below else []
-    near += [f"the nearest above costs {min(above):,}"] if above else []
+    lower, upper, cheapest, dearest = (in_words(price, cost.metric) for price in (low, high, least, most))
+    near = [f"the nearest below costs {in_words(max(below), cost.metric)}"] if below else []
+    near += [f"the nearest above costs {in_words(min(above), cost.metric)}"] if above else []
     return (
-        f"no architecture of the space costs between {low:,} and {high:,} {cost.metric}: they cost {least:,} to {most:,}, and "
+        f"no architecture of the space costs between {lower} and {upper}: they cost {cheapest} to {dearest}, and "
         f"{' and '.join(near)}. Change the budget, the operations of the space, or the channels and layers of the network."
     )

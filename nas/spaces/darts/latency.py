@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from flopscope.errors import OptionError
+from nas.amounts import LATENCY
 from nas.genotype import INPUTS, Genotype
 from nas.spaces.darts.cost import LEVELS, CellCost
 from nas.spaces.darts.edges import sources
@@ -26,6 +27,12 @@ from nas.spaces.darts.operations import operation
 
 NANOSECONDS = 1_000_000
 """In a millisecond."""
+LONGEST = 10**8
+"""Milliseconds, a day and more: sums of such times are exact in nanoseconds."""
+
+
+Measured = tuple[NetworkShape, tuple[int, int, int], int]
+"""A network to measure: how cells are stacked, the shape of its images, how many classes."""
 
 
 @dataclass(frozen=True)
@@ -34,11 +41,13 @@ class LatencyTable:
 
     milliseconds: Mapping[str, float]
 
-    def cost(self, operations: tuple[str, ...], nodes: int, shape: NetworkShape, image: tuple[int, int, int], *, derives: bool) -> CellCost:
+    def cost(
+        self, operations: tuple[str, ...], nodes: int, shape: NetworkShape, image: tuple[int, int, int], classes: int, *, derives: bool
+    ) -> CellCost:
         """The times as a cost, in nanoseconds.
 
         Raises:
-            OptionError: an operation is not in the table.
+            OptionError: an operation, or what is around the operations, is not in the table.
         """
         edges = sources(nodes)
         tables = {level: torch.zeros(len(edges), len(operations), dtype=torch.int64) for level in LEVELS}
@@ -48,13 +57,16 @@ class LatencyTable:
                 inner = _half(size) if reduces and not halves else size
                 for column, name in enumerate(operations):
                     tables[level][row, column] += self._of(operation_key(name, channels, inner, halves))
-        return CellCost("latency", self._of(rest_key(shape, image)), tables, operations, nodes, derives)
+        return CellCost(LATENCY, self._of(rest_key(nodes, shape, image, classes)), tables, operations, nodes, derives)
 
     def _of(self, key: str) -> int:
         if key.startswith("none/"):
             return 0
         if key not in self.milliseconds:
-            raise OptionError(f"the latency table has no time for {key!r}; measure one for this space, image size and network")
+            raise OptionError(
+                f"the latency table has no time for {key!r}; measure one for this space, network, image size and number of "
+                "classes: python -m nas latency RECIPE -o FILE"
+            )
         return round(self.milliseconds[key] * NANOSECONDS)
 
     def save(self, path: Path) -> None:
@@ -76,12 +88,17 @@ class LatencyTable:
             OptionError: the file cannot be read, or is no table of times.
         """
         try:
-            times = json.loads(path.read_text(encoding="utf-8"))["milliseconds"]
-            return cls({str(key): float(value) for key, value in times.items()})
+            times = dict(json.loads(path.read_text(encoding="utf-8"))["milliseconds"])
         except OSError as error:
             raise OptionError(f"cannot read a latency table from {path}: {error.strerror or error}") from error
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise OptionError(f'{path} is no latency table, such as {{"milliseconds": {{"sep_conv_3x3/36x32x32/1": 0.4, ...}}}}') from error
+        for key, value in times.items():
+            if type(value) not in (int, float) or not 0 <= value <= LONGEST:
+                raise OptionError(
+                    f"the latency table {path} has the time {value!r} for {key!r}; a time is a number of milliseconds from 0 to {LONGEST}"
+                )
+        return cls(times)
 
 
 def operation_key(name: str, channels: int, size: tuple[int, int], halves: bool) -> str:
@@ -89,17 +106,15 @@ def operation_key(name: str, channels: int, size: tuple[int, int], halves: bool)
     return f"{name}/{channels}x{size[0]}x{size[1]}/{1 + halves}"
 
 
-def rest_key(shape: NetworkShape, image: tuple[int, int, int]) -> str:
-    """How a table names everything around the operations of cells."""
-    return f"rest/{shape.stem}-{shape.channels}-{shape.layers}/{'x'.join(map(str, image))}"
+def rest_key(nodes: int, shape: NetworkShape, image: tuple[int, int, int], classes: int) -> str:
+    """How a table names everything around the operations of cells; how many nodes are concatenated, and how many classes, is part of it."""
+    return f"rest/{shape.stem}-{shape.channels}-{shape.layers}-{nodes}/{'x'.join(map(str, image))}/{classes}"
 
 
-def measure(
-    operations: tuple[str, ...], nodes: int, shapes: list[NetworkShape], image: tuple[int, int, int], classes: int, repeats: int = 20
-) -> LatencyTable:
-    """Measure every operation at every size that it has in networks of these shapes, on the CPU, for one image."""
+def measure(operations: tuple[str, ...], nodes: int, networks: Iterable[Measured], repeats: int = 20) -> LatencyTable:
+    """Measure every operation at every size that it has in some networks, on the CPU, for one image."""
     times: dict[str, float] = {}
-    for shape in shapes:
+    for shape, image, classes in networks:
         for _, channels, size, reduces in _cells(shape, image):
             for name in operations:
                 for halves in (False, True) if reduces else (False,):
@@ -108,7 +123,7 @@ def measure(
                     if name != "none" and key not in times:
                         layer = operation(name, channels, 1 + halves, search=False)
                         times[key] = milliseconds(layer, torch.randn(1, channels, *inner), repeats)
-        times[rest_key(shape, image)] = _rest(nodes, shape, image, classes, times, repeats)
+        times[rest_key(nodes, shape, image, classes)] = _rest(nodes, shape, image, classes, times, repeats)
     return LatencyTable(times)
 
 

@@ -105,9 +105,7 @@ def edge_probabilities(weights: Tensor, nodes: int, none: int) -> Tensor:
         none: the position of ``none`` among the operations.
     """
     weights = weights.double()
-    real = torch.ones(weights.shape[1], dtype=torch.bool, device=weights.device)
-    real[none] = False
-    operations = weights[:, real] + TINY
+    operations = torch.cat([weights[:, :none], weights[:, none + 1 :]], dim=1) + TINY
     drawn = torch.cat([two_of(part) for part in operations.amax(1).split([2 + node for node in range(nodes)])])
     taken = drawn[:, None] * operations / operations.sum(1, keepdim=True)
     return torch.cat([taken[:, :none], 1 - drawn[:, None], taken[:, none:]], dim=1)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import torch
 
 from flopscope.errors import OptionError
+from nas.amounts import LATENCY
 from nas.errors import GenotypeError
 from nas.genotype import Genotype
 from nas.relaxations.softmax import softmax
@@ -35,7 +36,8 @@ class DartsSpace:
         init_scale: the standard deviation of the first architecture parameters; with 0 all candidates start equal.
 
     Raises:
-        GenotypeError: an operation is unknown or named twice, or there are fewer than two nodes' worth of choice.
+        GenotypeError: an operation is unknown or named twice, there is no node or no operation besides ``none``, or the supernet has no
+            cell of a kind that the trained network has.
     """
 
     operations: tuple[str, ...] = DARTS_OPERATIONS
@@ -53,6 +55,12 @@ class DartsSpace:
             raise GenotypeError(f"each operation can be a candidate once, but they are {', '.join(self.operations)}")
         if not set(self.operations) - {"none"} or self.nodes < 1:
             raise GenotypeError(f"a cell needs a node and an operation besides 'none', but has {self.nodes} nodes and {self.operations}")
+        trained, searched = ({cell.reduces for cell in shape.cells()} for shape in (self.trained, self.search))
+        for reduces in trained - searched:
+            raise GenotypeError(
+                f"the {self.trained.layers} layers of the network that is trained have a {'reduction' if reduces else 'normal'} cell, but "
+                f"the {self.search.layers} of the supernet have none to search: give it at least 3 (space.layers)"
+            )
 
     @property
     def edge_names(self) -> list[str]:
@@ -116,10 +124,13 @@ class DartsSpace:
     def _cost(self, metric: str, image: tuple[int, int, int], classes: int, table: LatencyTable | None, *, derives: bool) -> CellCost:
         operations = self.operations if "none" in self.operations else ("none", *self.operations)
         shape = self.trained if derives else self.search
-        if metric == "latency":
+        if metric == LATENCY:
             if table is None:
-                raise OptionError("the metric latency needs a table of measured times: python -m nas latency RECIPE -o FILE makes one")
-            return table.cost(operations, self.nodes, shape, image, derives=derives)
+                raise OptionError(
+                    "the metric latency needs a table of measured times: python -m nas latency RECIPE -o FILE makes one, and "
+                    "objective.table=FILE names it"
+                )
+            return table.cost(operations, self.nodes, shape, image, classes, derives=derives)
         price = price_network if derives else price_search
         model, rows = price(operations, self.nodes, shape, image, classes)
         return tabulated(model, rows, metric, operations, self.nodes, derives=derives)
