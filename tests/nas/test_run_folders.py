@@ -19,9 +19,7 @@ import flopscope
 from nas.cli.main import main
 from nas.data import load
 from nas.genotype import Genotype
-from nas.recipe import ObjectiveSettings
 from nas.recipe import load as load_recipe
-from nas.report.markdown import _budget_words, _target_words
 from nas.runs import FILES, Run
 from nas.searching import Search, network_shape, recorded_weights
 from nas.spaces.darts.network import CellNetwork
@@ -383,18 +381,6 @@ def test_a_training_that_diverges_is_no_success(epochs: int, says: str, made: Pa
 
 
 # -- what the report says of a target -------------------------------------------------------------------------
-
-
-def test_only_a_budget_is_called_one() -> None:
-    result = {"cost": 90, "cost_of_strongest": 120}
-    objectives = {form: ObjectiveSettings(form=form, target=100.0, metric="macs", of="cells") for form in ("budget", "absolute", "none")}
-    words = {form: (_budget_words(settings, result), _target_words(settings, 110.0)) for form, settings in objectives.items()}
-    assert words["budget"] == (", 90.0% of its budget of 100 macs (the strongest network without it would cost 120 macs)", "")
-    target = (
-        " The objective's target is 100 macs of the candidates in the cells, whose expected cost was 110 macs at the end, 110.0% of it."
-    )
-    assert words["absolute"] == ("", target)
-    assert words["none"] == ("", "")
 
 
 def test_the_report_of_a_search_with_a_target(tmp_path: Path) -> None:

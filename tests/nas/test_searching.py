@@ -11,8 +11,9 @@ from torch import Tensor
 import flopscope
 from nas.data import load
 from nas.genotype import published
+from nas.recipe import ObjectiveSettings
 from nas.recipe import load as load_recipe
-from nas.report.markdown import write_search_report
+from nas.report.markdown import _budget_words, _target_words, write_search_report
 from nas.runs import Run
 from nas.searching import Costs, Search, network_input, space_of
 from nas.spaces.darts.cost import CellCost
@@ -71,3 +72,15 @@ def test_a_cost_that_no_objective_asks_for_is_not_computed(form: str, often: int
     monkeypatch.setattr(CellCost, "__call__", counting)
     search.one_step()
     assert len(asked) == often
+
+
+def test_only_a_budget_is_called_one() -> None:
+    result = {"cost": 90, "cost_of_strongest": 120}
+    objectives = {form: ObjectiveSettings(form=form, target=100.0, metric="macs", of="cells") for form in ("budget", "absolute", "none")}
+    words = {form: (_budget_words(settings, result), _target_words(settings, 110.0)) for form, settings in objectives.items()}
+    assert words["budget"] == (", 90.0% of its budget of 100 macs (the strongest network without it would cost 120 macs)", "")
+    target = (
+        " The objective's target is 100 macs of the candidates in the cells, whose expected cost was 110 macs at the end, 110.0% of it."
+    )
+    assert words["absolute"] == ("", target)
+    assert words["none"] == ("", "")
