@@ -24,7 +24,8 @@ CONTEXT = 4096
 """The context of a phase where nobody asked for another."""
 _FIRST_TOKENS = 11
 """What the model reads to make its cache: few tokens, and a number that no size of a state has by chance."""
-_CACHES = ("past_key_values", "cache_params", "state")
+_CACHES = ("cache", "past_key_values", "cache_params", "state")
+"""How forwards call their cache: transformers 5.24 says ``cache`` where earlier ones said the other names."""
 
 
 @dataclass(frozen=True, slots=True)
