@@ -91,6 +91,8 @@ def compare(models: Mapping[str, Any]) -> Comparison:
         >>> [row["macs"] for row in table.to_dicts()]
         [32, 3200]
     """
+    if not models:
+        raise InputError("there is nothing to compare: give at least one model by the name to show")
     return Comparison({name: _report_of(name, model) for name, model in models.items()})
 
 

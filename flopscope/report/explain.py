@@ -49,6 +49,8 @@ class Explanation:
     """The count under the convention, in its unit."""
     rows: tuple[Difference, ...]
     """The differences, the largest first."""
+    uncounted: tuple[str, ...] = ()
+    """Ops that no rule prices: what they would count is in no row."""
 
     @property
     def start(self) -> int:
@@ -63,7 +65,7 @@ class Explanation:
         about = self.convention
         tool = f" ({about.tool})" if about.tool else ""
         head = f"{self.model} on {self.input}, convention {about.name}, version {about.version}{tool}:\n{about.text}\n"
-        return f"{head}\n{self.to_table()}"
+        return f"{head}\n{self.to_table()}{left_out(self.uncounted)}"
 
     def to_table(self, style: TableFormat = "table") -> str:
         """The way as a table, in one of the formats ``"table"``, ``"markdown"``, ``"latex"`` and ``"csv"``.
@@ -106,11 +108,22 @@ class Explanation:
             "start": self.start,
             "differences": rows,
             "count": self.count,
+            "uncounted": list(self.uncounted),
         }
 
     def to_json(self, indent: int | None = 2) -> str:
         """The same as JSON."""
         return json.dumps(self.to_dict(), indent=indent) + "\n"
+
+
+def uncounted_in(report: Report) -> tuple[str, ...]:
+    """The names of the ops that no rule prices."""
+    return tuple(sorted({row.op for row in report.uncounted}))
+
+
+def left_out(uncounted: tuple[str, ...]) -> str:
+    """A line that says that a count is a lower bound; nothing where every op is counted."""
+    return f"not counted, so that all of this is a lower bound: {', '.join(uncounted)}\n" if uncounted else ""
 
 
 def _per_mac(about: Convention) -> int:
@@ -135,7 +148,7 @@ def explain_convention(report: Report, name: str) -> Explanation:
             known = found.get((kind, reason)) or Difference(kind, 0, 0, 0, reason, op.scope or "the model itself")
             found[kind, reason] = Difference(kind, known.calls + 1, known.ours + ours, known.theirs + theirs, reason, known.scope)
     rows = tuple(sorted(found.values(), key=lambda row: -abs(row.amount)))
-    return Explanation(report.name, inputs_text(report), about, report.total.macs, total, rows)
+    return Explanation(report.name, inputs_text(report), about, report.total.macs, total, rows, uncounted_in(report))
 
 
 def _steps(about: Convention, call: Call) -> Iterator[tuple[str, str, int, int]]:

@@ -18,7 +18,7 @@ from flopscope.analyses.conventions import CONVENTIONS
 from flopscope.cost import FLOPS_PER_MAC
 from flopscope.errors import OptionError
 from flopscope.graph import Graph, Op
-from flopscope.report.explain import inputs_text
+from flopscope.report.explain import inputs_text, left_out, uncounted_in
 from flopscope.report.text import TableFormat, render, si
 
 if TYPE_CHECKING:
@@ -47,14 +47,17 @@ class Stated:
         return count == self.value if self.step == 1 else abs(count - self.value) <= self.step / 2
 
 
-def parse_number(text: str) -> Stated:
-    """A number such as ``4.11G``, ``557M``, ``4110000000`` or ``"4.1 GFLOPs"``.
+def parse_number(number: str | float) -> Stated:
+    """A number, or a text such as ``4.11G``, ``557M``, ``4110000000`` or ``"4.1 GFLOPs"``.
 
     The unit decides nothing: many papers call multiply-accumulates FLOPs.
 
     Raises:
-        OptionError: it is none.
+        OptionError: it is none, or not above zero.
     """
+    text = (
+        number if isinstance(number, str) else f"{number:.0f}" if isinstance(number, (int, float)) and abs(number) < 1e30 else repr(number)
+    )
     match = _NUMBER.fullmatch(text.strip())
     if match is None:
         raise OptionError(
@@ -68,6 +71,8 @@ def parse_number(text: str) -> Stated:
     places = len(digits.partition(".")[2])
     scale = Fraction(10) ** power
     is_exact = power == 0 and places == 0
+    if not Fraction(digits):
+        raise OptionError(f"{text!r} is no count to explain: give a number above zero")
     return Stated(text.strip(), Fraction(digits) * scale, Fraction(1) if is_exact else scale / 10**places)
 
 
@@ -109,13 +114,15 @@ class NumberExplanation:
     nearest: tuple[Candidate, ...]
     """Where nothing matches: the nearest of all that were tried."""
     tried: int
+    uncounted: tuple[str, ...] = ()
+    """Ops that no rule prices: no way to count includes them."""
 
     def __str__(self) -> str:
         return self.to_text()
 
     def to_text(self) -> str:
         """A table, and the sentence before it."""
-        return f"{self.sentence}\n\n{self.to_table()}"
+        return f"{self.sentence}\n\n{self.to_table()}{left_out(self.uncounted)}"
 
     @property
     def sentence(self) -> str:
@@ -160,7 +167,7 @@ class NumberExplanation:
 
         return {
             "model": self.model, "input": self.input, "stated": self.stated.text, "macs": self.macs, "tried": self.tried,
-            "matches": plain(self.matches), "nearest": plain(self.nearest),
+            "matches": plain(self.matches), "nearest": plain(self.nearest), "uncounted": list(self.uncounted),
         }  # fmt: skip
 
     def to_json(self, indent: int | None = 2) -> str:
@@ -183,7 +190,9 @@ def explain_number(report: Report, stated: Stated, others: Mapping[str, Report])
     least = min((candidate.changes for candidate in fitting), default=0)
     matches = sorted((c for c in fitting if c.changes == least), key=lambda c: abs(c.count - stated.value))
     nearest = sorted(candidates, key=lambda c: (abs(c.count - stated.value), c.changes))[:5]
-    return NumberExplanation(report.name, inputs_text(report), stated, report.total.macs, tuple(matches), tuple(nearest), len(candidates))
+    return NumberExplanation(
+        report.name, inputs_text(report), stated, report.total.macs, tuple(matches), tuple(nearest), len(candidates), uncounted_in(report)
+    )
 
 
 def _candidates(report: Report, input: str) -> Iterator[Candidate]:

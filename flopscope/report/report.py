@@ -139,7 +139,7 @@ class Report:
         """
         return activations_under(self._graph, convention)
 
-    def explain(self, vs: str, others: Mapping[str, Report] | None = None) -> Explanation | NumberExplanation:
+    def explain(self, vs: str | float, others: Mapping[str, Report] | None = None) -> Explanation | NumberExplanation:
         """Where the difference to another count comes from.
 
         Args:

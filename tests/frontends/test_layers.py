@@ -285,3 +285,11 @@ COMPLEX: list[tuple[str, Any, Any, int]] = [
 @pytest.mark.parametrize(("make", "shape", "complex_macs"), [case[1:] for case in COMPLEX], ids=[case[0] for case in COMPLEX])
 def test_complex_numbers(make: Any, shape: Any, complex_macs: int) -> None:
     assert macs(make(), torch.rand(shape, dtype=C)) == 4 * complex_macs
+
+
+@pytest.mark.filterwarnings("ignore:Sparse CSR")
+@pytest.mark.parametrize("make", [lambda a: a.to_sparse(), lambda a: a.to_sparse_csr()], ids=["coo", "csr"])
+def test_a_matrix_that_becomes_sparse_in_the_forward_costs_what_is_stored(make: Any) -> None:
+    report = flopscope.analyze(lambda a, b: make(a) @ b, torch.eye(6), torch.rand(6, 5))
+    assert report.total.macs == 6 * 5
+    assert any("depends on data" in note for note in report.notes)

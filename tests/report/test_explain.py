@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from fractions import Fraction
+from typing import Any
 
 import pytest
+import torch
 from torch import nn
 
 import flopscope
@@ -108,3 +110,22 @@ def test_digits_decide(report: flopscope.Report) -> None:
     assert CONV + LINEAR == 9472
     assert "contraction" in [candidate.text for candidate in found.matches]  # type: ignore[union-attr]
     assert all(abs(Fraction(candidate.count) - 9500) <= 50 for candidate in found.matches)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("number", [0, -3, "0.0G", float("nan"), None, "4.1 apples"])
+def test_what_is_no_count_is_refused(number: Any) -> None:
+    report = flopscope.analyze(torch.nn.Linear(4, 2), "3x4")
+    with pytest.raises(OptionError, match=r"no count to explain|neither a convention nor a number"):
+        report.explain(number)
+
+
+def test_a_number_may_be_a_number() -> None:
+    report = flopscope.analyze(torch.nn.Linear(4, 2, bias=False), "3x4")
+    assert [match.count for match in report.explain(24).matches][:1] == [24]
+
+
+def test_an_explanation_of_a_lower_bound_says_so() -> None:
+    report = flopscope.analyze(lambda x: torch.ops.aten._test_functorch_fallback(x, x), "3x4")
+    for answer in (report.explain("full"), report.explain("100")):
+        assert "lower bound: aten::_test_functorch_fallback" in answer.to_text()
+        assert answer.to_dict()["uncounted"] == ["aten::_test_functorch_fallback"]

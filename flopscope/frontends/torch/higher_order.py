@@ -83,7 +83,8 @@ def _costliest(tracer: Any, name: str, branches: Sequence[Any], operands: Any) -
     assert kept is not None
     tracer.ops.extend(kept[1])
     tracer.note(
-        f"upper bound: which branch of {name} in {tracer.scope or 'the model itself'} runs depends on data; the costliest one is counted"
+        f"upper bound: which branch of {name} in {tracer.scope or 'the model itself'} runs depends on data; "
+        "the one with the most FLOPs is counted, which bounds FLOPs; the other counts are those of this branch"
     )
     return kept[2]
 

@@ -21,6 +21,8 @@ _READS_VALUES_NAMES = frozenset((
     "aten::repeat_interleave.Tensor", "aten::repeat_interleave.self_Tensor", "aten::tensor_split.tensor_indices_or_sections",
     "aten::bincount", "aten::equal", "aten::unique_consecutive", "torchvision::nms",
 ))  # fmt: skip
+_MAKES_SPARSE = ("aten::to_sparse", "aten::_to_sparse")
+"""What they cost later is a matter of how many elements are not zero."""
 _INDEXING = (
     "aten::index",
     "aten::_unsafe_index",
@@ -71,6 +73,8 @@ def reads_values(func: OpOverload) -> bool:
     """Whether what an op returns cannot be known from shapes alone; of indexing, `indexes_by_mask` knows more."""
     name, overload = str(func._schema.name), str(func._schema.overload_name)
     if (f"{name}.{overload}" if overload else name) in _READS_VALUES_NAMES:
+        return True
+    if name.startswith(_MAKES_SPARSE):
         return True
     return bool(_READS_VALUES.intersection(func.tags)) and name not in _INDEXING
 

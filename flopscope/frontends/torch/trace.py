@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import re
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal, get_args
@@ -239,7 +240,8 @@ def _as_plain(output: Any) -> Any:
 
 def _explained(error: Exception, tracer: Tracer, recorder: Recorder, graph: Graph) -> FlopscopeError:
     """The error of a model, with where it happened and on which inputs."""
-    inputs = ", ".join(str(value.type) for value in graph.inputs) or "no tensors"
+    kinds = Counter(str(value.type) for value in graph.inputs)
+    inputs = ", ".join(kind if count == 1 else f"{count} x {kind}" for kind, count in kinds.items()) or "no tensors"
     lines = str(error).strip().splitlines() or [""]
     first_line = f"TorchScript: {lines[-1]}" if "TorchScript interpreter" in lines[0] else lines[0]
     if isinstance(error, TypeError) and "forward()" in first_line and not tracer.ops:
