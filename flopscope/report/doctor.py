@@ -134,7 +134,7 @@ def _argument(value: Any) -> str:
 def _document(diagnosis: Diagnosis, heading: str, fence: str) -> str:
     if diagnosis.healthy:
         return f"{diagnosis.name}: every op is counted, nothing depends on data, every parameter is used.\n"
-    counted = f"{len(diagnosis.uncounted)} kinds of op are not counted" if diagnosis.uncounted else "every op is counted"
+    counted = f"not counted: {', '.join(found.target for found in diagnosis.uncounted)}" if diagnosis.uncounted else "every op is counted"
     sections = [f"{heading}{diagnosis.name}: {counted}"]
     for found in diagnosis.uncounted:
         types = f"({', '.join(map(str, found.example.signature.inputs))}) -> {', '.join(map(str, found.example.signature.outputs))}"

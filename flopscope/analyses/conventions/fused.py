@@ -10,7 +10,6 @@ from collections.abc import Iterator
 
 from flopscope.graph import Signature, TensorType
 
-LAYERS = {"multi_head_attention": "MultiheadAttention", "transformer_encoder_layer": "TransformerEncoderLayer"}
 Part = tuple[str, Signature]
 """The class of the layer that runs an op, and the op."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from math import prod
 from typing import Any
 
 import torch
@@ -40,7 +41,7 @@ class MaskCounter(Tracer):
         schema = schema_of(func)
         if schema.target in ATTENTIONS:
             op = self.ops[-1]
-            pairs = allowed_pairs(op.signature, named_arguments(schema, args, kwargs or {}), self._data)
+            pairs = allowed_pairs(op.signature, named_arguments(schema, args, kwargs or {}), self.data_of)
             if pairs is not None:
                 op.signature = self._with_pairs(op.signature, pairs)
         return result
@@ -52,13 +53,6 @@ class MaskCounter(Tracer):
             found = dataclasses.replace(signature, arguments={**signature.arguments, "allowed_pairs": pairs})
             self._memo.signatures[key] = found
         return found
-
-    def _data(self, tensor: Tensor) -> Tensor | None:
-        cell = self.cell_of(tensor)
-        if not cell.root.concrete:
-            return None
-        adopted = self._adopted.get(id(tensor))
-        return tensor if adopted is None or adopted.real is None else adopted.real
 
 
 def allowed_pairs(signature: Signature, arguments: Mapping[str, Any], data_of: Callable[[Tensor], Tensor | None]) -> int | None:
@@ -90,10 +84,7 @@ def _sizes(signature: Signature) -> tuple[int, int, int]:
     """Batch times heads, queries and keys of an attention."""
     if signature.kind == "attention":
         *outer, queries, _ = signature.output.shape
-        product = 1
-        for size in outer:
-            product *= size
-        return product, queries, signature["key"].shape[-2]
+        return prod(outer), queries, signature["key"].shape[-2]
     if signature.kind == "multi_head_attention":
         query, key = signature["query"].shape, signature["key"].shape
         return query[0] * signature["num_head"], query[1], key[1]
