@@ -31,7 +31,7 @@ def write_search_report(run: Run, space: DartsSpace) -> None:
     for event in events:
         if VALIDATION in event or event["epoch"] >= recipe.search.warmup_epochs:  # before that no validation batch is seen
             checked(event, f"epoch {event['epoch']} of {run.folder / EVENTS}", **{VALIDATION: float})
-    draw_history(events, run.folder / "history.png")
+    draw_history(_from_one(events), run.folder / "history.png")
     draw_weights(weights, space.operations, space.edge_names, run.folder / "weights.png")
     draw_cells(genotype, run.folder / "cells.png")
     lines = [
@@ -46,7 +46,7 @@ def write_search_report(run: Run, space: DartsSpace) -> None:
         "## Accuracy and cost over time",
         "![Accuracy and cost over time](history.png)",
         "Validation accuracy is that of the batches which moved the architecture, before they did; no weight was trained on them.",
-        _table(events, _COLUMNS),
+        _table(_from_one(events), _COLUMNS),
         "## Weights of the candidates at the end",
         "![Weights of the candidates](weights.png)",
     ]
@@ -62,7 +62,7 @@ def write_training_report(run: Run) -> None:
     events = run.events(**dict.fromkeys(_TRAINING_COLUMNS, float))
     result = run.read_json(RESULT, test_accuracy=float, **dict.fromkeys(_COSTS, int))
     network, recipe = run.network(), run.recipe()
-    draw_history(events, run.folder / "history.png")
+    draw_history(_from_one(events), run.folder / "history.png")
     lines = [
         f"# Training: {run.label()}",
         f"Recipe {recipe.name}. {_origin(recipe)}",
@@ -72,7 +72,7 @@ def write_training_report(run: Run) -> None:
     if isinstance(network, Genotype):
         draw_cells(network, run.folder / "cells.png")
         lines += ["## Cells", "![The cells](cells.png)", f"```\n{network}\n```"]
-    lines += ["## Accuracy over time", "![Accuracy over time](history.png)", _table(events, _TRAINING_COLUMNS)]
+    lines += ["## Accuracy over time", "![Accuracy over time](history.png)", _table(_from_one(events), _TRAINING_COLUMNS)]
     run.write_text(REPORT, "\n\n".join(lines) + "\n")
 
 
@@ -94,8 +94,13 @@ def _origin(recipe: Recipe) -> str:
     return f"Data: {recipe.data.name}. Seed {recipe.seed}. All settings are in `recipe.toml`, the versions in `environment.json`."
 
 
+def _from_one(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The events with epochs numbered as people count them, in tables and pictures alike."""
+    return [{**event, "epoch": event["epoch"] + 1} for event in events]
+
+
 def _table(events: list[dict[str, Any]], columns: dict[str, str]) -> str:
-    rows = [[event["epoch"] + 1, *(_cell(event.get(key)) for key in columns)] for event in _spread(events)]
+    rows = [[event["epoch"], *(_cell(event.get(key)) for key in columns)] for event in _spread(events)]
     return tabulate(rows, ["epoch", *columns.values()], tablefmt="github", disable_numparse=True)
 
 

@@ -45,7 +45,7 @@ def test_the_network_of_the_imagenet_recipe_costs_what_is_published(data: Path, 
     assert cost.of(genotype) == 529_911_552
 
 
-def test_epochs_of_warm_up_have_no_validation(tmp_path: Path) -> None:
+def test_epochs_of_warm_up_have_no_validation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe, digits = load_recipe("small", [*TINY, ("search.warmup_epochs", 1)]), load("digits")
     run = Run.create(tmp_path / "run", "search", recipe, digits, {})
     search = Search(run, recipe, digits)
@@ -54,10 +54,13 @@ def test_epochs_of_warm_up_have_no_validation(tmp_path: Path) -> None:
     assert not {"valid_loss", "valid_accuracy"} & set(warm)
     assert {"valid_loss", "valid_accuracy", "train_loss", "train_accuracy"} <= set(searched)
     assert warm["train_loss"] > 0
+    drawn: list[int] = []
+    monkeypatch.setattr("nas.report.markdown.draw_history", lambda epochs, _: drawn.extend(epoch["epoch"] for epoch in epochs))
     write_search_report(run, search.space)
     rows = [line.split("|")[1:] for line in (run.folder / "report.md").read_text().splitlines() if line.startswith(("| 1 ", "| 2 "))]
     assert rows[0][2].strip() == "-"
     assert rows[1][2].strip() == f"{searched['valid_accuracy']:.4f}"
+    assert drawn == [1, 2]
 
 
 @pytest.mark.parametrize(("form", "often"), [("none", 0), ("log_product", 1)])
