@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 Role = Literal["input", "parameter", "buffer", "constant", "result"]
 Effect = Literal["fresh", "view", "inplace"]
 
-_BITS_BY_NAME = {"bool": 8, "complex32": 32, "complex64": 64, "complex128": 128}
+_BITS_BY_NAME = {"bool": 8, "string": 64, "complex32": 32, "complex64": 64, "complex128": 128}
 
 
 def bits_of(dtype: str) -> int:
@@ -199,6 +199,8 @@ class Op:
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     scope: str = ""
+    times: int = 1
+    """How often it runs: the body of a loop, or of a function that is called again and again, is in the graph once."""
 
     @property
     def target(self) -> str:
@@ -214,7 +216,8 @@ class Op:
         values = iter(self.inputs)
         arguments = ", ".join(_argument_texts(self.signature.arguments, values))
         outputs = ", ".join(f"{value}: {value.type}" for value in self.outputs)
-        comment = f"  # {self.scope}" if self.scope else ""
+        often = f"{self.times} times" if self.times != 1 else ""
+        comment = f"  # {', '.join(filter(None, (self.scope, often)))}" if self.scope or often else ""
         return f"{outputs}{' = ' if outputs else ''}{self.target}({arguments}){comment}"
 
 

@@ -31,20 +31,29 @@ def op_costs(graph: Graph) -> list[Cost]:
             if value.role == "parameter" and value.id not in seen:
                 seen.add(value.id)
                 params += sizes[value.name or ""]
-        found = cost_of(op.signature)
+        found = cost_of(op.signature) if op.times == 1 else cost_of(op.signature) * op.times
         costs.append(replace(found, params=params) if params else found)
     return costs
 
 
 def total(graph: Graph) -> Cost:
     """The cost of the whole graph. Its parameters are all parameters of the model, whether or not an op reads them."""
-    found = sum_of(Counter([op.signature for op in graph.ops]))
+    found = sum_of(counted(graph.ops))
     return replace(found, params=sum(weight.type.elements for weight in graph.parameters))
 
 
 def flops_of(ops: Sequence[Op]) -> int:
     """The FLOPs of some ops together."""
-    return sum_of(Counter([op.signature for op in ops])).flops
+    return sum_of(counted(ops)).flops
+
+
+def counted(ops: Sequence[Op]) -> Mapping[Signature, int]:
+    """How often each signature runs."""
+    counts = Counter([op.signature for op in ops])
+    for op in ops:
+        if op.times != 1:
+            counts[op.signature] += op.times - 1
+    return counts
 
 
 def sum_of(counts: Mapping[Signature, int]) -> Cost:
@@ -60,7 +69,7 @@ def module_costs(graph: Graph) -> dict[str, Cost]:
     """The cost of each module with everything inside it, by path. A parameter belongs to the first module that owns it."""
     own: dict[str, Counter[Signature]] = {}
     for op in graph.ops:
-        own.setdefault(op.scope, Counter())[op.signature] += 1
+        own.setdefault(op.scope, Counter())[op.signature] += op.times
     costs = {path: sum_of(counts) for path, counts in own.items()}
     for weight in graph.parameters:
         costs[weight.scope] = costs.get(weight.scope, ZERO) + Cost(params=weight.type.elements)

@@ -97,7 +97,7 @@ class Report:
         calls: dict[str, int] = {}
         costs: dict[str, Cost] = {}
         for op, cost in zip(self._graph.ops, self._op_costs, strict=True):
-            calls[op.kind] = calls.get(op.kind, 0) + 1
+            calls[op.kind] = calls.get(op.kind, 0) + op.times
             costs[op.kind] = costs.get(op.kind, ZERO) + cost
         rows = [KindRow(kind, calls[kind], costs[kind]) for kind in costs]
         rows.sort(key=lambda row: (-row.cost.macs, -row.cost.flops, -row.cost.access_bytes, row.kind))

@@ -111,7 +111,7 @@ def _check_formula(formula: object) -> None:
 def _name_of(key: object) -> str:
     if isinstance(key, str):
         namespace, colons, name = key.partition("::")
-        parts = (namespace, name) if colons else (key,)
+        parts = (*namespace.split("."), name) if colons else (key,)
         if all(part.isidentifier() for part in parts):
             return key
         raise RuleError(f"{key!r} is no op name: expected 'namespace::name' without an overload (or a kind such as 'conv'). {_FORM}")

@@ -1,0 +1,4 @@
+"""ONNX files and models, read with onnx and NumPy alone."""
+
+from flopscope.frontends.onnx.trace import names_onnx as names_onnx
+from flopscope.frontends.onnx.trace import trace as trace

@@ -1,0 +1,61 @@
+"""The attributes of a node as plain values."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import onnx
+
+_FLOAT, _INT, _STRING, _TENSOR, _GRAPH, _FLOATS, _INTS, _STRINGS = 1, 2, 3, 4, 5, 6, 7, 8
+
+
+def attributes_of(node: onnx.NodeProto, outer: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The attributes of a node by name: numbers, texts, lists of them, NumPy arrays, graphs.
+
+    Args:
+        node: the node.
+        outer: inside a local function, the attributes of its call, to which those of the node may refer.
+    """
+    found: dict[str, Any] = {}
+    for attribute in node.attribute:
+        if attribute.ref_attr_name:
+            if outer and attribute.ref_attr_name in outer:
+                found[attribute.name] = outer[attribute.ref_attr_name]
+            continue
+        found[attribute.name] = value_of(attribute)
+    return found
+
+
+def value_of(attribute: onnx.AttributeProto) -> Any:
+    """The value of one attribute."""
+    kind = attribute.type
+    if kind == _INT:
+        return attribute.i
+    if kind == _INTS:
+        return tuple(attribute.ints)
+    if kind == _FLOAT:
+        return attribute.f
+    if kind == _FLOATS:
+        return tuple(attribute.floats)
+    if kind == _STRING:
+        return attribute.s.decode(errors="replace")
+    if kind == _STRINGS:
+        return [text.decode(errors="replace") for text in attribute.strings]
+    if kind == _GRAPH:
+        return attribute.g
+    if kind == _TENSOR:
+        return attribute.t
+    return _untyped(attribute)
+
+
+def _untyped(attribute: onnx.AttributeProto) -> Any:
+    """The value of an attribute that does not say its type, as early versions wrote them; ``None`` for kinds that no op here reads."""
+    for field, value in attribute.ListFields():
+        if field.name in ("ints", "floats"):
+            return tuple(value)
+        if field.name in ("i", "f", "g", "t"):
+            return value
+        if field.name == "s":
+            return value.decode(errors="replace")
+    return None

@@ -1,0 +1,356 @@
+"""Control flow and local functions: which branch is counted, and how often a body runs."""
+
+from __future__ import annotations
+
+from collections import ChainMap
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from flopscope.analyses.totals import cost_of
+from flopscope.errors import InputError
+from flopscope.frontends.onnx.attributes import attributes_of, value_of
+from flopscope.frontends.onnx.blocks import Block, flattened
+from flopscope.frontends.onnx.dtypes import NAMES, UNDEFINED
+from flopscope.frontends.onnx.inference import shape_of
+from flopscope.frontends.onnx.values import Value
+from flopscope.graph import TensorType
+
+if TYPE_CHECKING:
+    import onnx
+
+    from flopscope.frontends.onnx.walker import Context, Env, Walker
+
+Branch = Literal["costlier", "then", "else"]
+Handler = Callable[..., list[Value]]
+
+_MOST_INLINED = 200_000
+"""Local functions are written out at every call up to so many nodes in all; beyond that each is kept once and counted."""
+_MOST_TURNS = 256
+"""Turns of a loop that are walked one by one, where they differ."""
+
+
+class Functions:
+    """The local functions of a model."""
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        self._functions = {(f.domain, f.name, getattr(f, "overload", "")): f for f in model.functions}
+        self.folded = self._functions != {} and self._expanded(model.graph.node) > _MOST_INLINED
+        self.done: dict[Any, tuple[Block, list[Value]]] = {}
+        self.running: list[tuple[str, str, str]] = []
+
+    def find(self, node: onnx.NodeProto) -> onnx.FunctionProto | None:
+        """The function that a node calls, if it calls one."""
+        return self._functions.get((node.domain, node.op_type, getattr(node, "overload", ""))) if self._functions else None
+
+    def _expanded(self, nodes: Sequence[onnx.NodeProto]) -> int:
+        """How many nodes there are once every call is written out.
+
+        Raises:
+            InputError: a function calls itself.
+        """
+        sizes: dict[tuple[str, str, str], int] = {}
+        for key in self._callees_first(nodes):
+            sizes[key] = sum(sizes.get(_key(node), 1) for node in self._functions[key].node)
+        return sum(sizes.get(_key(node), 1) for node in nodes)
+
+    def _callees_first(self, nodes: Sequence[onnx.NodeProto]) -> list[tuple[str, str, str]]:
+        order: list[tuple[str, str, str]] = []
+        done: set[tuple[str, str, str]] = set()
+        for start in nodes:
+            todo = [(_key(start), False)] if _key(start) in self._functions else []
+            open_ones: set[tuple[str, str, str]] = set()
+            while todo:
+                key, is_leaving = todo.pop()
+                if is_leaving:
+                    open_ones.discard(key)
+                    done.add(key)
+                    order.append(key)
+                elif key in open_ones:
+                    raise InputError(f"the function {key[1]!r} calls itself")
+                elif key not in done:
+                    open_ones.add(key)
+                    todo.append((key, True))
+                    todo += [(_key(node), False) for node in self._functions[key].node if _key(node) in self._functions]
+        return list(dict.fromkeys(order))
+
+
+def _key(node: onnx.NodeProto) -> tuple[str, str, str]:
+    return node.domain, node.op_type, getattr(node, "overload", "")
+
+
+def handler_of(node: onnx.NodeProto, functions: Functions) -> Handler | None:
+    """What walks the graphs inside a node; ``None`` for nodes without any."""
+    if functions.find(node) is not None:
+        return _function
+    return _HANDLERS.get(node.op_type) if node.domain in ("", "ai.onnx") else None
+
+
+# -- functions --------------------------------------------------------------------------------------------------------------------
+
+
+def _function(
+    walker: Walker,
+    node: onnx.NodeProto,
+    values: Sequence[Value | None],
+    _: Env,
+    block: Block,
+    context: Context,
+) -> list[Value]:
+    functions = walker.functions
+    function = functions.find(node)
+    assert function is not None
+    name = _key(node)
+    if name in functions.running:
+        raise InputError(f"the function {node.op_type!r} calls itself")
+    attributes = {attribute.name: value_of(attribute) for attribute in function.attribute_proto}
+    attributes |= attributes_of(node, context.attributes)
+    key = (name, repr(sorted(attributes.items(), key=lambda item: item[0])), tuple(None if v is None else v.key for v in values))
+    if functions.folded and key in functions.done:
+        inner, results = functions.done[key]
+        block.repeat(inner, 1)
+        return results
+    target = Block() if functions.folded else block
+    functions.running.append(name)
+    results = _function_body(walker, node, function, attributes, values, target, context)
+    functions.running.pop()
+    if functions.folded:
+        functions.done[key] = target, results
+        block.repeat(target, 1)
+    return results
+
+
+def _function_body(
+    walker: Walker, node: onnx.NodeProto, function: onnx.FunctionProto, attributes: dict[str, Any], values: Sequence[Value | None],
+    block: Block, context: Context,
+) -> list[Value]:  # fmt: skip
+    given = {name: value for name, value in zip(function.input, values, strict=False) if value is not None}
+    opsets = {("" if entry.domain == "ai.onnx" else entry.domain): entry.version for entry in function.opset_import}
+    inner = type(context)(
+        opsets={**context.opsets, **opsets},
+        declared=declared_types(function.value_info),
+        scope=walker.scope_of(node, context),
+        attributes=attributes,
+        depth=context.depth + 1,
+    )
+    inner_env: dict[str, Value] = dict(given)
+    missing = {name: None for name in function.input if name not in given}
+    walker.constants.standings.learn(function.node)
+    walker.walk([_without(node, missing) for node in function.node] if missing else function.node, inner_env, block, inner)
+    return [_out(inner_env, name, "the function") for name in function.output]
+
+
+def _without(node: onnx.NodeProto, missing: Mapping[str, None]) -> onnx.NodeProto:
+    """A node whose inputs that the caller left out have no names."""
+    if not any(name in missing for name in node.input):
+        return node
+    changed = type(node)()
+    changed.CopyFrom(node)
+    changed.input[:] = ["" if name in missing else name for name in node.input]
+    return changed
+
+
+def declared_types(values: Sequence[Any]) -> dict[str, tuple[str, Any]]:
+    """What a graph says of the types of its values, by name."""
+    return {
+        value.name: (NAMES.get(value.type.tensor_type.elem_type, UNDEFINED), shape_of(value.type.tensor_type))
+        for value in values
+        if value.type.HasField("tensor_type")
+    }
+
+
+# -- graphs inside nodes ----------------------------------------------------------------------------------------------------------
+
+
+def _inside(
+    walker: Walker, graph: onnx.GraphProto, given: Mapping[str, Value], env: Env, block: Block, context: Context, scope: str
+) -> list[Value]:
+    """Walk a graph inside a node, which sees the values around it; the values of its outputs."""
+    walker.constants.standings.learn(graph.node)
+    inner_env: Env = ChainMap({**walker.constants.initialisers(graph), **given}, *(env.maps if isinstance(env, ChainMap) else [env]))
+    declared = declared_types([*graph.value_info, *graph.output])
+    inner = type(context)(context.opsets, declared, scope, context.attributes, context.depth + 1)
+    walker.walk(graph.node, inner_env, block, inner)
+    return [_out(inner_env, value.name, "the graph") for value in graph.output]
+
+
+def _out(env: Mapping[str, Value], name: str, what: str) -> Value:
+    found = env.get(name)
+    if found is None:
+        raise InputError(f"{what} returns {name!r}, which nothing in it makes")
+    return found
+
+
+def _if(walker: Walker, node: onnx.NodeProto, values: Sequence[Value | None], env: Env, block: Block, context: Context) -> list[Value]:
+    """The branch that is taken where that is known, or was asked for; else the costlier one, as an upper bound."""
+    branches = attributes_of(node)
+    if "then_branch" not in branches or "else_branch" not in branches:
+        raise InputError("one of its two branches is missing")
+    graphs = {"then": branches["then_branch"], "else": branches["else_branch"]}
+    scope = walker.scope_of(node, context)
+    condition = values[0]
+    taken = None
+    if condition is not None and condition.data is not None and condition.data.size == 1:
+        taken = "then" if bool(condition.data.reshape(-1)[0]) else "else"
+    elif walker.branch != "costlier":
+        taken = walker.branch
+        walker.facts.notes[f"of every If whose condition is not known, the {taken} branch is counted, as was asked for"] = None
+    if taken is not None:
+        return _inside(walker, graphs[taken], {}, env, block, context, scope)
+    walked = {name: Block() for name in graphs}
+    results = {name: _inside(walker, graph, {}, env, walked[name], context, scope) for name, graph in graphs.items()}
+    costs = {name: _cost(inner) for name, inner in walked.items()}
+    best = max(costs, key=lambda name: costs[name])
+    if costs["then"] != costs["else"]:
+        walker.facts.notes[
+            "upper bound: of an If whose condition only data knows, the branch with more FLOPs is counted; choose with --branch then|else"
+        ] = None
+        walker.facts.data_dependent.append(("ai.onnx::If", scope))
+    block.entries += walked[best].entries
+    return results[best]
+
+
+def _cost(block: Block) -> tuple[int, int, int]:
+    """FLOPs, bytes and ops of a block: the first difference decides which branch costs more."""
+    costs = [(cost_of(pending.signature), times) for pending, times in flattened(block)]
+    return sum(c.flops * n for c, n in costs), sum(c.access_bytes * n for c, n in costs), sum(n for _, n in costs)
+
+
+def _loop(walker: Walker, node: onnx.NodeProto, values: Sequence[Value | None], env: Env, block: Block, context: Context) -> list[Value]:
+    """``Loop(M, condition, carried...)``: the body as often as it runs where that is known; else once, and marked."""
+    body = attributes_of(node)["body"]
+    carried = [value for value in values[2:] if value is not None]
+    turns = _known_turns(values)
+    scope = walker.scope_of(node, context)
+    if turns == 0:
+        return [*carried, *(_stacked(name.name, None, 0) for name in body.output[1 + len(carried) :])]
+    once = _turn(walker, body, carried, None, env, context, scope)
+    stays = all(a.type is b.type and a.type is not None for a, b in zip(carried, once[1][1:], strict=False))
+    if turns is not None and (not stays or once[2]) and turns <= _MOST_TURNS:
+        return _turn_by_turn(walker, body, carried, turns, env, block, context, scope)
+    condition_may_end = not _always_true(once[1][0])
+    if turns is None:
+        walker.facts.notes["a Loop whose number of turns only data knows is counted per turn: one turn of each"] = None
+        walker.facts.data_dependent.append(("ai.onnx::Loop", scope))
+    elif condition_may_end:
+        walker.facts.notes["upper bound: a Loop that its condition may end early is counted with all its turns"] = None
+        walker.facts.data_dependent.append(("ai.onnx::Loop", scope))
+    block.repeat(once[0], 1 if turns is None else turns)
+    results = once[1][1:]
+    scans = [_stacked(value.name, value, 1 if turns is None else turns) for value in results[len(carried) :]]
+    return [*results[: len(carried)], *(_placed(walker, value) for value in scans)]
+
+
+def _known_turns(values: Sequence[Value | None]) -> int | None:
+    most = values[0] if values else None
+    condition = values[1] if len(values) > 1 else None
+    if condition is not None and condition.data is not None and not condition.data.any():
+        return 0
+    if most is None or most.data is None:
+        return None
+    turns = int(most.data.reshape(-1)[0])
+    return max(turns, 0) if turns < 2**31 else None
+
+
+def _always_true(condition: Value) -> bool:
+    """Whether the condition that a body returns is the constant true, or what it was given."""
+    return condition.name == "" or (condition.data is not None and bool(condition.data.all()))
+
+
+def _turn(
+    walker: Walker, body: onnx.GraphProto, carried: Sequence[Value], turn: int | None, env: Env, context: Context, scope: str
+) -> tuple[Block, list[Value], bool]:
+    """One turn: its ops, the results, and whether a shape in it is not known."""
+    import numpy as np
+
+    inner = Block()
+    names = [value.name for value in body.input]
+    count = Value(names[0], "int64", TensorType.of((), "int64"), None if turn is None else np.asarray(turn))
+    condition = Value(names[1] if len(names) > 1 else "", "bool", TensorType.of((), "bool"), np.asarray(True))
+    if turn is None:  # what a later turn carries is not known
+        carried = [Value(v.name, v.dtype, v.type, None, v.items, v.tensor) for v in carried]
+    given = dict(zip(names, [count, condition, *carried], strict=False))
+    before = len(walker.facts.unknown)
+    results = _inside(walker, body, given, env, inner, context, scope)
+    return inner, results, len(walker.facts.unknown) > before
+
+
+def _turn_by_turn(
+    walker: Walker, body: onnx.GraphProto, carried: list[Value], turns: int, env: Env, block: Block, context: Context, scope: str
+) -> list[Value]:
+    scans: list[list[Value]] = []
+    for turn in range(turns):
+        inner, results, _ = _turn(walker, body, carried, turn, env, context, scope)
+        block.entries += inner.entries
+        scans.append(results[1 + len(carried) :])
+        carried = results[1 : 1 + len(carried)]
+        if results[0].data is not None and not results[0].data.any():
+            break
+    stacked = [_placed(walker, _stacked(column[0].name, column[0], len(column))) for column in zip(*scans, strict=True)]
+    return [*carried, *stacked]
+
+
+def _stacked(name: str, value: Value | None, turns: int) -> Value:
+    """What a scan output becomes: its turns side by side."""
+    if value is None or value.type is None:
+        return Value(name, "undefined" if value is None else value.dtype)
+    return Value(name, value.dtype, TensorType.of((turns, *value.type.shape), value.dtype))
+
+
+def _placed(walker: Walker, value: Value) -> Value:
+    if value.type is not None and value.tensor is None:
+        value.tensor = walker.tensor(value.type, role="constant", name=value.name)
+    return value
+
+
+def _scan(walker: Walker, node: onnx.NodeProto, values: Sequence[Value | None], env: Env, block: Block, context: Context) -> list[Value]:
+    """``Scan(states..., sequences...)``: the body once for every element of the sequences."""
+    attributes = attributes_of(node)
+    body, scanned = attributes["body"], attributes["num_scan_inputs"]
+    batched = context.opset("") < 9
+    values = list(values[1:] if batched else values)
+    states, sequences = values[: len(values) - scanned], values[len(values) - scanned :]
+    axes = attributes.get("scan_input_axes", (0,) * scanned)
+    drop = [(axis + 1 if batched else axis) for axis in axes]
+    given: list[Value] = [_element(walker, state, [0] if batched else []) for state in states]
+    given += [_element(walker, value, [0, axis] if batched else [axis]) for value, axis in zip(sequences, drop, strict=False)]
+    turns, rows = _lengths(sequences, drop, batched)
+    inner = Block()
+    names = [value.name for value in body.input]
+    results = _inside(walker, body, dict(zip(names, given, strict=False)), env, inner, context, walker.scope_of(node, context))
+    if turns is None:
+        walker.facts.notes["a Scan over a sequence of unknown length is counted per element: one element of each"] = None
+    block.repeat(inner, (turns or 1) * rows)
+    kept = [Value(v.name, v.dtype, s.type if s is not None else v.type) for v, s in zip(results, states, strict=False)]
+    out_axes = attributes.get("scan_output_axes", (0,) * (len(results) - len(kept)))
+    scans = [
+        _inserted(value, axis, turns or 1, rows if batched else None) for value, axis in zip(results[len(kept) :], out_axes, strict=False)
+    ]
+    return [_placed(walker, value) for value in (*kept, *scans)]
+
+
+def _lengths(sequences: Sequence[Value | None], axes: Sequence[int], batched: bool) -> tuple[int | None, int]:
+    for value, axis in zip(sequences, axes, strict=False):
+        if value is not None and value.type is not None:
+            return value.type.shape[axis], value.type.shape[0] if batched else 1
+    return None, 1
+
+
+def _element(walker: Walker, value: Value | None, axes: Sequence[int]) -> Value:
+    """One element of a sequence: its type without some axes."""
+    if value is None or value.type is None:
+        return Value("", "undefined" if value is None else value.dtype)
+    rank = len(value.type.shape)
+    gone = {axis % rank for axis in axes}
+    shape = [size for axis, size in enumerate(value.type.shape) if axis not in gone]
+    return _placed(walker, Value(value.name, value.dtype, TensorType.of(shape, value.dtype)))
+
+
+def _inserted(value: Value, axis: int, turns: int, rows: int | None) -> Value:
+    if value.type is None:
+        return Value(value.name, value.dtype)
+    shape = list(value.type.shape)
+    shape.insert(axis % (len(shape) + 1), turns)
+    return Value(value.name, value.dtype, TensorType.of(shape if rows is None else [rows, *shape], value.dtype))
+
+
+_HANDLERS: dict[str, Handler] = {"If": _if, "Loop": _loop, "Scan": _scan}

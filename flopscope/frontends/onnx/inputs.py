@@ -1,0 +1,208 @@
+"""The inputs of a model: their types as the file declares them, and sizes for the dimensions that it leaves open."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from flopscope.errors import InputError, OptionError
+from flopscope.frontends.onnx.checks import check_size
+from flopscope.frontends.onnx.dtypes import CODES, NAMES, UNDEFINED
+from flopscope.frontends.onnx.inference import shape_of
+from flopscope.frontends.onnx.values import Value
+from flopscope.graph import TensorType
+
+if TYPE_CHECKING:
+    import onnx
+
+_DEFAULT_LENGTH, _DEFAULT_SIDE = 128, 224
+_TEXT = re.compile(r"(?:(?P<name>.+?)[:=])?(?P<shape>\d+(?:[x,]\d+)*|\(\))(?::(?P<dtype>[a-z]\w*))?")
+_DIM = re.compile(r"(?P<name>[^=]+)=(?P<size>\d+)")
+
+
+def parse_dims(texts: Sequence[str]) -> dict[str, int]:
+    """``batch=1`` and the like, as sizes by name.
+
+    Raises:
+        OptionError: a text is not ``NAME=SIZE``, or names a dimension twice.
+    """
+    dims: dict[str, int] = {}
+    for text in texts:
+        match = _DIM.fullmatch(text.strip())
+        if match is None:
+            raise OptionError(f"--dim {text!r} is not NAME=SIZE, as in --dim batch=1")
+        name = match["name"].strip()
+        if name in dims:
+            raise OptionError(f"--dim gives {name!r} twice")
+        dims[name] = int(match["size"])
+    return dims
+
+
+class Inputs:
+    """The inputs of a model, and the sizes of its dynamic dimensions."""
+
+    def __init__(self, graph: onnx.GraphProto, asked: Sequence[Any], named: Mapping[str, Any], dims: Mapping[str, int]) -> None:
+        """Bring together what the file declares and what was asked for.
+
+        Args:
+            graph: the graph of the model.
+            asked: shapes as text, or arrays, in the order of the inputs; a text may name its input (``"images:1x3x640x640"``).
+            named: the same by the names of the inputs.
+            dims: sizes of named dimensions.
+
+        Raises:
+            InputError: something asked for does not fit the model.
+            OptionError: a dimension has no such name, or no size.
+        """
+        weights = {tensor.name for tensor in graph.initializer} | {sparse.values.name for sparse in graph.sparse_initializer}
+        self._declared = {value.name: value for value in graph.input if value.name not in weights}
+        self.dims = dict(dims)
+        self.defaults: dict[str, int] = {}
+        """Sizes that were made up, by the name of the dimension, or of the input and the position."""
+        self._given = self._by_name(asked, named)
+        self._bind_given()
+        self._check_dims(graph)
+
+    def values(self) -> list[Value]:
+        """The inputs with their types; those without any shape have none.
+
+        Raises:
+            InputError: a shape is absurd.
+        """
+        return [self._value(name, declared.type) for name, declared in self._declared.items()]
+
+    def _by_name(self, asked: Sequence[Any], named: Mapping[str, Any]) -> dict[str, Any]:
+        names = list(self._declared)
+        given: dict[str, Any] = {}
+        position = 0
+        for item in asked:
+            name, value = _parsed(item, self._declared)
+            if name is None:
+                if position >= len(names):
+                    raise InputError(f"{position + 1} inputs were given, but the model has {len(names)}: {', '.join(names) or 'none'}")
+                name, position = names[position], position + 1
+            given[name] = value
+        for name, item in named.items():
+            given[name] = _parsed(item, self._declared)[1]
+        for name in given:
+            if name not in self._declared:
+                raise InputError(f"the model has no input {name!r}{_nearest(name, names)} Its inputs are: {', '.join(names) or 'none'}.")
+        return given
+
+    def _bind_given(self) -> None:
+        """Let the given shapes fix the named dimensions."""
+        for name, (shape, _, _) in self._given.items():
+            declared = shape_of(self._declared[name].type.tensor_type)
+            if declared is None:
+                continue
+            if len(declared) != len(shape):
+                raise InputError(
+                    f"the input {name!r} was given as {list(shape)}, but the model declares {len(declared)} dimensions: {_text(declared)}"
+                )
+            for wanted, size in zip(declared, shape, strict=True):
+                known = self.dims.setdefault(wanted, size) if isinstance(wanted, str) else wanted
+                if known not in (None, size) and not (isinstance(wanted, int) and wanted <= 0):
+                    raise InputError(f"the input {name!r} was given as {list(shape)}, but the model declares {_text(declared)}")
+
+    def _check_dims(self, graph: onnx.GraphProto) -> None:
+        known = {dim.dim_param for value in graph.input for dim in value.type.tensor_type.shape.dim if dim.dim_param}
+        for name, size in self.dims.items():
+            if name not in known:
+                listed = ", ".join(sorted(known)) or "none"
+                raise OptionError(f"the model has no dimension {name!r}{_nearest(name, sorted(known))} Its named dimensions are: {listed}.")
+            if size < 1:
+                raise OptionError(f"the dimension {name!r} was given the size {size}, where at least 1 is needed")
+
+    def _value(self, name: str, declared: Any) -> Value:
+        which = declared.WhichOneof("value")
+        if which in ("sequence_type", "optional_type"):
+            inner = declared.sequence_type if which == "sequence_type" else declared.optional_type
+            return Value(name, NAMES.get(inner.elem_type.tensor_type.elem_type, UNDEFINED))
+        tensor = declared.sparse_tensor_type if which == "sparse_tensor_type" else declared.tensor_type
+        dtype = NAMES.get(tensor.elem_type, UNDEFINED)
+        if name in self._given:
+            shape, asked_dtype, data = self._given[name]
+            dtype = asked_dtype or dtype
+            check_size(name, shape)
+            return Value(name, dtype, TensorType.of(shape, dtype), data)
+        open_shape = shape_of(tensor)
+        if open_shape is None:
+            return Value(name, dtype)
+        shape = tuple(self._size(name, position, size, open_shape) for position, size in enumerate(open_shape))
+        check_size(name, shape)
+        return Value(name, dtype, TensorType.of(shape, dtype))
+
+    def _size(self, name: str, position: int, size: int | str | None, shape: Sequence[Any]) -> int:
+        if isinstance(size, int) and size > 0:
+            return size
+        if isinstance(size, int) and size == 0 and len(shape) != 4:
+            return 0
+        if isinstance(size, str) and size in self.dims:
+            return self.dims[size]
+        key = size if isinstance(size, str) else f"{name}[{position}]"
+        return self.defaults.setdefault(key, _default(key if isinstance(size, str) else "", position, shape))
+
+    def bound(self, size: int | str | None) -> int | None:
+        """The size of a dimension by its name, or the number that it is already."""
+        if isinstance(size, str):
+            return self.dims.get(size, self.defaults.get(size))
+        return size
+
+
+def _default(name: str, position: int, shape: Sequence[Any]) -> int:
+    """A size for an open dimension: one for the batch, a length for tokens, a side for images, and else one."""
+    low = name.lower()
+    if position == 0 or "batch" in low:
+        return 1
+    if "past" in low:
+        return _DEFAULT_LENGTH
+    if any(word in low for word in ("height", "width", "img", "image")) or (len(shape) == 4 and position >= 2) or low in ("h", "w"):
+        return _DEFAULT_SIDE
+    if len(shape) == 4 and position == 1:
+        return 3
+    if any(word in low for word in ("seq", "len", "token", "time", "frames")) or (len(shape) in (2, 3) and position == 1):
+        return _DEFAULT_LENGTH
+    return 1
+
+
+def _parsed(item: Any, declared: Mapping[str, Any]) -> tuple[str | None, tuple[tuple[int, ...], str | None, Any]]:
+    """The name of an input, if it is given, and its shape, dtype and data."""
+    if not isinstance(item, str):
+        return None, _from_array(item)
+    name = next((name for name in sorted(declared, key=len, reverse=True) if item.startswith((f"{name}:", f"{name}="))), None)
+    match = _TEXT.fullmatch(item.strip() if name is None else item[len(name) + 1 :].strip())
+    if match is None:
+        raise InputError(
+            f"{item!r} is no shape: expected sizes with an x between them, as in '1x3x224x224', 'images:1x3x640x640' or 'ids=1x128:int64'"
+        )
+    dtype = match["dtype"]
+    if dtype is not None and dtype not in CODES:
+        raise InputError(
+            f"{item!r} names the element type {dtype!r}, which ONNX does not have; choose for example float32, float16 or int64"
+        )
+    sizes = () if match["shape"] == "()" else tuple(int(size) for size in re.split("[x,]", match["shape"]))
+    return name or match["name"], (sizes, dtype, None)
+
+
+def _from_array(item: Any) -> tuple[tuple[int, ...], str | None, Any]:
+    import numpy as np
+
+    from flopscope.frontends.onnx.dtypes import name_of
+    from flopscope.frontends.onnx.folding import MOST_ELEMENTS
+
+    array = np.asarray(item)
+    dtype = name_of(array.dtype)
+    if dtype is None and array.dtype.kind not in "OUS":
+        raise InputError(f"an input was given as {type(item).__name__}, where a text such as '1x3x224x224' or a NumPy array is needed")
+    return array.shape, dtype, array if array.size <= MOST_ELEMENTS and dtype is not None else None
+
+
+def _nearest(name: str, names: Sequence[str]) -> str:
+    close = difflib.get_close_matches(name, names, 1)
+    return f"; did you mean {close[0]!r}?" if close else "."
+
+
+def _text(shape: Sequence[Any]) -> str:
+    return f"[{', '.join('?' if size is None else str(size) for size in shape)}]"

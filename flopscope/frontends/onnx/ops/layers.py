@@ -1,0 +1,171 @@
+"""Pooling, normalisation, softmax and reductions."""
+
+from __future__ import annotations
+
+from flopscope.errors import InputError
+from flopscope.frontends.onnx.ops.table import CONTRIB, lowers, plain
+from flopscope.frontends.onnx.values import Call, Slot
+
+plain({
+    "ReduceSum": "sum", "ReduceProd": "prod", "ReduceMax": "amax", "ReduceMin": "amin", "ReduceMean": "mean", "ReduceL2": "norm",
+    "ReduceL1": "norm", "ReduceLogSumExp": "logsumexp", "ArgMax": "argmax", "ArgMin": "argmin", "CumSum": "cumsum", "CumProd": "cumprod",
+    "Det": "linalg_det",
+})  # fmt: skip
+
+
+@lowers("MaxPool", "AveragePool", "LpPool")
+def pool(call: Call) -> None:
+    """``[n, c, *s'] = pool([n, c, *s], k)``."""
+    kernel = tuple(call.attr("kernel_shape", ()))
+    if any(size < 1 for size in call.out.shape[2:]) and all(size > 0 for size in call[0].shape):
+        raise InputError(f"a window of {list(kernel)} is larger than its padded input of {list(call[0].shape[2:])}")
+    if call.op == "LpPool":
+        powers = call.between(call[0].shape, call[0].dtype)
+        call.add("pow", powers, input=call[0])
+        call.add("avg_pool", call.out, input=powers, kernel_size=kernel)
+        return
+    call.add(
+        "max_pool" if call.op == "MaxPool" else "avg_pool", call.outputs, input=call[0], kernel_size=kernel, stride=call.attr("strides")
+    )
+
+
+@lowers("GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool")
+def global_pool(call: Call) -> None:
+    """``[n, c, 1, ..] = pool([n, c, *s])``: one window over all positions."""
+    kind = "max_pool" if call.op == "GlobalMaxPool" else "avg_pool"
+    call.add(kind, call.out, input=call[0], kernel_size=tuple(call[0].shape[2:]))
+
+
+@lowers("BatchNormalization")
+def batch_norm(call: Call) -> None:
+    """``[n, c, *] = bn([n, c, *], [c], [c], mean, variance)``; version 1 to 6 and 14 can train."""
+    train = bool(call.attr("training_mode", 0)) or (
+        call.opset < 7 and not call.attr("is_test", 0) and len([o for o in call.outputs if o]) > 1
+    )
+    call.add(
+        "batch_norm", call.outputs, input=call[0], weight=call[1], bias=call[2], running_mean=call[3], running_var=call[4], training=train
+    )  # fmt: skip
+
+
+@lowers("InstanceNormalization")
+def instance_norm(call: Call) -> None:
+    """``[n, c, *] = in([n, c, *], [c], [c])``."""
+    call.add("instance_norm", call.out, input=call[0], weight=call[1], bias=call[2])
+
+
+@lowers("LayerNormalization")
+def layer_norm(call: Call) -> None:
+    """``[*, d] = ln([*, d], [d], [d]?)`` over the dimensions from an axis on."""
+    shape = call[0].shape
+    call.add(
+        "layer_norm", call.outputs, input=call[0], normalized_shape=shape[call.attr("axis", -1) % len(shape) :], weight=call[1], bias=call.get(2)
+    )  # fmt: skip
+
+
+@lowers("RMSNormalization", "SimplifiedLayerNormalization")
+def rms_norm(call: Call) -> None:
+    """``[*, d] = rms([*, d], [d])`` over the dimensions from an axis on."""
+    shape = call[0].shape
+    call.add("rms_norm", call.outputs, input=call[0], normalized_shape=shape[call.attr("axis", -1) % len(shape) :], weight=call[1])
+
+
+lowers("SimplifiedLayerNormalization", domain=CONTRIB)(rms_norm)
+
+
+@lowers("GroupNormalization")
+def group_norm(call: Call) -> None:
+    """``[n, c, *] = gn([n, c, *], [c], [c])``; in version 18 the weights are per group."""
+    call.add("group_norm", call.out, input=call[0], num_groups=call.attr("num_groups", 1), weight=call[1], bias=call[2])
+
+
+@lowers("Softmax", "LogSoftmax")
+def softmax(call: Call) -> None:
+    """``x = softmax(x, axis)``; before version 13 over all dimensions from the axis on."""
+    call.add(
+        "softmax" if call.op == "Softmax" else "log_softmax", call.out, input=call[0], dim=call.attr("axis", -1 if call.opset >= 13 else 1)
+    )
+
+
+@lowers("LRN")
+def local_response(call: Call) -> None:
+    """Squares, sums over neighbouring channels, a power and a division, as PyTorch's layer runs it."""
+    x, size = call[0], call.attr("size", 1)
+    squares, sums, scale = (call.between(x.shape, x.dtype) for _ in range(3))
+    call.add("mul", squares, input=x, other=x)
+    call.add("avg_pool", sums, input=squares, kernel_size=(size, 1))
+    call.add("pow", scale, input=sums)
+    call.add("div", call.out, input=x, other=scale)
+
+
+@lowers("ReduceSumSquare", "ReduceLogSum")
+def reduce_two_steps(call: Call) -> None:
+    """A function of every element and a sum, or a sum and a function of it."""
+    x = call[0]
+    if call.op == "ReduceSumSquare":
+        squares = call.between(x.shape, x.dtype)
+        call.add("mul", squares, input=x, other=x)
+        call.add("sum", call.out, input=squares)
+    else:
+        total = call.between(call.out.shape, call.out.dtype)
+        call.add("sum", total, input=x)
+        call.add("log", call.out, input=total)
+
+
+@lowers("MeanVarianceNormalization")
+def mean_variance(call: Call) -> None:
+    """``(x - mean) / std`` over some axes: a layer norm without weights."""
+    axes = [axis % len(call[0].shape) for axis in call.attr("axes", [0, 2, 3])]
+    call.add("layer_norm", call.out, input=call[0], normalized_shape=tuple(call[0].shape[axis] for axis in axes))
+
+
+@lowers("LpNormalization")
+def lp_norm(call: Call) -> None:
+    """``x / |x|`` along an axis."""
+    x, axis = call[0], call.attr("axis", -1)
+    norms = call.between([1 if dim == axis % len(x.shape) else size for dim, size in enumerate(x.shape)], x.dtype)
+    call.add("norm", norms, input=x)
+    call.add("div", call.out, input=x, other=norms)
+
+
+@lowers("SkipLayerNormalization", "SkipSimplifiedLayerNormalization", domain=CONTRIB)
+def skip_norm(call: Call) -> None:
+    """``y = norm(x + skip + bias?)``."""
+    simplified = call.op.startswith("SkipSimplified")
+    x, skip, weight = call[0], call[1], call[2]
+    bias, more = (None, call.get(3)) if simplified else (call.get(3), call.get(4))
+    total = _sum(call, [x, skip, *([more] if more is not None else [])])
+    shape = (x.shape[-1],)
+    if simplified:
+        call.add("rms_norm", call.out, input=total, normalized_shape=shape, weight=weight)
+    else:
+        call.add("layer_norm", call.out, input=total, normalized_shape=shape, weight=weight, bias=bias)
+
+
+def _sum(call: Call, operands: list[Slot]) -> Slot:
+    """The sum of some values; the last of the call's outputs, where it has four, is this sum."""
+    asked = call.outputs[3] if len(call.outputs) > 3 else None
+    total = operands[0]
+    for position, operand in enumerate(operands[1:], 2):
+        result = asked if asked is not None and position == len(operands) else call.between(operands[0].shape, operands[0].dtype)
+        call.add("add", result, input=total, other=operand)
+        total = result
+    return total
+
+
+@lowers("EmbedLayerNormalization", domain=CONTRIB)
+def embed_norm(call: Call) -> None:
+    """Word, position and segment embeddings are looked up, added and normalised."""
+    out = call.out
+    total: Slot | None = None
+    for indices, table in ((call[0], call[2]), (None, call[3]), (call.get(1), call.get(4))):
+        if table is None:
+            continue
+        rows = call.between(out.shape, out.dtype)
+        call.add("embedding", rows, weight=table, indices=indices)
+        if total is None:
+            total = rows
+            continue
+        result = call.between(out.shape, out.dtype)
+        call.add("add", result, input=total, other=rows)
+        total = result
+    call.add("layer_norm", out, input=total, normalized_shape=(out.shape[-1],), weight=call[5], bias=call[6])

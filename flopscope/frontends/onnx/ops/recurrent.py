@@ -1,0 +1,29 @@
+"""Recurrent layers. ONNX stacks both directions in the first dimension of its weights; the rules want the matrices of each direction."""
+
+from __future__ import annotations
+
+from flopscope.frontends.onnx.ops.table import lowers
+from flopscope.frontends.onnx.values import Call, Slot
+
+_KINDS = {"LSTM": "lstm", "GRU": "gru", "RNN": "rnn"}
+
+
+@lowers(*_KINDS)
+def recurrent(call: Call) -> None:
+    """``[t, d, n, h] = LSTM([t, n, i], [d, g*h, i], [d, g*h, h], [d, 2*g*h]?)``: one layer, one or both directions."""
+    x, bias = call[0], call.get(3)
+    matrices = [part for weight in (call[1], call[2]) for part in _directions(call, weight, weight.shape[1:], 1)]
+    biases = _directions(call, bias, (bias.shape[1] // 2,), 2) if bias is not None else []
+    states = tuple(slot for slot in (call.get(5), call.get(6)) if slot is not None)
+    names = call.attr("activations", [])
+    call.add(
+        _KINDS[call.op], call.outputs, input=x, hx=states or None, params=(*matrices, *biases), num_layers=1,
+        bidirectional=call[1].shape[0] == 2, nonlinearity="relu" if names[:1] == ["Relu"] else "tanh",
+    )  # fmt: skip
+
+
+def _directions(call: Call, weight: Slot, shape: tuple[int, ...], per_direction: int) -> list[Slot]:
+    """The parts of a stacked weight: views of it."""
+    parts = [call.between(shape, weight.dtype) for _ in range(per_direction * weight.shape[0])]
+    call.add("unbind", parts, view=True, input=weight)
+    return parts

@@ -1,0 +1,91 @@
+"""Where a node belongs in the model, from what exporters write into its name or its metadata."""
+
+from __future__ import annotations
+
+import ast
+from typing import TYPE_CHECKING
+
+from flopscope.graph import Module
+
+if TYPE_CHECKING:
+    import onnx
+
+_NAME_SCOPES, _CLASSES = "pkg.torch.onnx.name_scopes", "pkg.torch.onnx.class_hierarchy"
+
+
+class Scopes:
+    """The tree of modules that the names of nodes tell."""
+
+    def __init__(self) -> None:
+        self._classes: dict[str, str] = {"": ""}
+        self._known: dict[str, str] = {}
+
+    def scope_of(self, node: onnx.NodeProto) -> str:
+        """The scope of a node: the names of the modules around it, or the folders in its name; empty where it has none."""
+        for entry in node.metadata_props:
+            if entry.key == _NAME_SCOPES:
+                return self._from_metadata(node, entry.value)
+        name = node.name
+        if "/" not in name:
+            return ""
+        folder = name.rpartition("/")[0]
+        found = self._known.get(folder)
+        if found is None:
+            found = self._known[folder] = _path_of(folder)
+            self.add(found)
+        return found
+
+    def _from_metadata(self, node: onnx.NodeProto, text: str) -> str:
+        found = self._known.get(text)
+        if found is not None:
+            return found
+        names = _names_in(text)[:-1]  # the last name is that of the op itself
+        classes = next((_names_in(entry.value) for entry in node.metadata_props if entry.key == _CLASSES), [])
+        path = next((name for name in reversed(names) if name), "")
+        self._known[text] = path
+        self.add(path)
+        for name, class_name in zip(names, classes, strict=False):
+            self._classes[name] = class_name.rpartition(".")[2]
+        return path
+
+    def add(self, path: str, class_name: str = "") -> None:
+        """Take a scope and all that lie around it into the tree."""
+        while path and path not in self._classes:
+            self._classes[path] = class_name
+            path, class_name = path.rpartition(".")[0], ""
+
+    def modules(self) -> list[Module]:
+        """The tree, parents before children, in the order in which the scopes were met."""
+        order: dict[str, list[str]] = {}
+        for path in self._classes:
+            if path:
+                order.setdefault(path.rpartition(".")[0], []).append(path)
+        listed: list[str] = []
+        todo = [""]
+        while todo:
+            path = todo.pop()
+            listed.append(path)
+            todo += reversed(order.get(path, []))
+        return [Module(path, self._classes[path], 1) for path in listed]
+
+
+def _names_in(text: str) -> list[str]:
+    """The names in a list that an exporter wrote as Python would; none where it is no such list."""
+    try:
+        found = ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return []
+    return [str(item) for item in found] if isinstance(found, list) else []
+
+
+def _path_of(folder: str) -> str:
+    """``/layer1/layer1.0/conv1`` is ``layer1.0.conv1``: a folder that starts with the one around it repeats its name."""
+    parts: list[str] = []
+    before = ""
+    for name in folder.strip("/").split("/"):
+        if not name:
+            continue
+        own = name.removeprefix(f"{before}.") if before else name
+        parts.append(own or name)
+        before = name
+    return ".".join(parts)

@@ -1,0 +1,72 @@
+"""Which tensors of a file are parameters, which are buffers, and which are constants: ONNX does not say.
+
+Parameters are floating-point initialisers, and integer ones that a quantised op uses as weights. Running statistics of batch norms,
+scales and zero points are buffers. Integers elsewhere, single numbers that no layer calls a weight, and small constants are neither.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Literal
+
+from flopscope.frontends.onnx.dtypes import FLOATING, INTEGER
+
+if TYPE_CHECKING:
+    import onnx
+
+Standing = Literal["parameter", "buffer", "constant"]
+
+_WEIGHTS: dict[str, tuple[int, ...]] = {
+    "Conv": (1, 2), "ConvTranspose": (1, 2), "FusedConv": (1, 2), "NhwcFusedConv": (1, 2), "DeformConv": (1, 3), "ConvInteger": (1,),
+    "Gemm": (0, 1, 2), "FusedGemm": (0, 1, 2), "MatMul": (0, 1), "FusedMatMul": (0, 1), "MatMulInteger": (0, 1), "PRelu": (1,),
+    "BatchNormalization": (1, 2), "InstanceNormalization": (1, 2), "LayerNormalization": (1, 2), "RMSNormalization": (1,),
+    "GroupNormalization": (1, 2), "SimplifiedLayerNormalization": (1,), "SkipLayerNormalization": (2, 3, 4),
+    "SkipSimplifiedLayerNormalization": (2, 3), "LSTM": (1, 2, 3, 7), "GRU": (1, 2, 3), "RNN": (1, 2, 3),
+    "EmbedLayerNormalization": (2, 3, 4, 5, 6), "QLinearConv": (3, 8), "QLinearMatMul": (0, 3), "DequantizeLinear": (0,),
+    "MatMulNBits": (1,), "Attention": (1, 2), "QAttention": (1, 2), "DynamicQuantizeMatMul": (1, 4), "MatMulIntegerToFloat": (1, 6),
+    "QGemm": (0, 3, 6), "BiasGelu": (1,), "FastGelu": (1,), "DynamicQuantizeLSTM": (1, 2, 3), "GatherBlockQuantized": (0,),
+    "LinearClassifier": (), "Scaler": (),
+}  # fmt: skip
+"""The inputs of each op that are weights."""
+_BUFFERS: dict[str, tuple[int, ...]] = {
+    "BatchNormalization": (3, 4), "DequantizeLinear": (1, 2), "QuantizeLinear": (1, 2), "QLinearConv": (1, 2, 4, 5, 6, 7),
+    "QLinearMatMul": (1, 2, 4, 5, 6, 7), "MatMulNBits": (2, 3), "QLinearAdd": (1, 2, 4, 5, 6, 7), "QLinearMul": (1, 2, 4, 5, 6, 7),
+    "QLinearSigmoid": (1, 2, 3, 4), "QLinearLeakyRelu": (1, 2, 3, 4), "QLinearGlobalAveragePool": (1, 2, 3, 4),
+    "QLinearAveragePool": (1, 2, 3, 4), "QAttention": (3, 4, 6, 7), "QGemm": (1, 2, 4, 5, 7, 8), "MatMulInteger": (2, 3),
+    "MatMulIntegerToFloat": (2, 3, 4, 5), "ConvInteger": (2, 3), "DynamicQuantizeMatMul": (2, 3), "DynamicQuantizeLSTM": (8, 9, 10, 11),
+    "GatherBlockQuantized": (2, 3),
+}  # fmt: skip
+
+
+class Standings:
+    """The standing of each tensor that a file holds, by how the nodes use it."""
+
+    def __init__(self) -> None:
+        self._weights: set[str] = set()
+        self._buffers: set[str] = set()
+
+    def learn(self, nodes: Iterable[onnx.NodeProto]) -> None:
+        """See how nodes use tensors."""
+        for node in nodes:
+            op, names = node.op_type, node.input
+            for table, found in ((_WEIGHTS, self._weights), (_BUFFERS, self._buffers)):
+                for position in table.get(op, ()):
+                    if position < len(names) and names[position]:
+                        found.add(names[position])
+
+    def of(self, name: str, dtype: str, elements: int, *, constant: bool = False) -> Standing:
+        """The standing of a tensor.
+
+        Args:
+            name: the name of the tensor.
+            dtype: its element type.
+            elements: how many elements it has.
+            constant: whether a node makes it, and not the list of initialisers.
+        """
+        if name in self._buffers and name not in self._weights:
+            return "buffer"
+        if name in self._weights and (dtype in FLOATING or dtype in INTEGER):
+            return "parameter"
+        if constant or dtype not in FLOATING:
+            return "constant"
+        return "parameter" if elements != 1 else "constant"
