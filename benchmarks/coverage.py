@@ -141,16 +141,25 @@ class Counter:
 
     def run(self, model: str, mode: str) -> Outcome:
         """What the counter gives on one model in one mode."""
-        if self.worker is None:
-            self.worker = peers.Worker(serve, self.name)
-        self.worker.link.send((model, mode))
+        worker = self._asked(model, mode)
         answer: Any = f"no answer in {PATIENCE_SECONDS:.0f} s"
-        if self.worker.link.poll(PATIENCE_SECONDS):
-            answer = self.worker.answer()
+        if worker.link.poll(PATIENCE_SECONDS):
+            answer = worker.answer()
         found = Outcome(**answer) if isinstance(answer, dict) else Outcome(self.name, model, mode, failure=str(answer))
         if found.failure:
             self.end()
         return found
+
+    def _asked(self, model: str, mode: str) -> peers.Worker:
+        """A process that has the question: a new one where the last one died after its answer."""
+        while True:
+            if self.worker is None:
+                self.worker = peers.Worker(serve, self.name)
+            try:
+                self.worker.link.send((model, mode))
+                return self.worker
+            except OSError:
+                self.end()
 
     def end(self) -> None:
         """End the process."""

@@ -5,48 +5,50 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from torch.utils._python_dispatch import _disable_current_modes
-
 from flopscope.analyses.attention import attention_notes
 from flopscope.analyses.totals import flops_of
-from flopscope.errors import InputError, UncountedError
-from flopscope.frontends.torch.inputs import dtype_of, tensors_from_text
-from flopscope.frontends.torch.programs import unwrapped
-from flopscope.frontends.torch.trace import Attention, Execute, trace
+from flopscope.errors import InputError, OptionError, UncountedError
 from flopscope.report import Comparison, Report
 from flopscope.rules import module_classes
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from flopscope.frontends.torch.trace import Attention, Execute
+    from flopscope.graph import Graph
+
 
 def analyze(
-    model: nn.Module | Callable[..., Any],
+    model: nn.Module | Callable[..., Any] | Any,
     *args: Any,
     strict: bool = False,
     execute: Execute = "auto",
     attention: Attention = "dense",
     **kwargs: Any,
 ) -> Report:
-    """Tell what one call ``model(*args, **kwargs)`` costs, without running it.
+    """Tell what one call of a model costs, without running it.
 
-    The model is counted in the mode (training or evaluation) in which it is, and nothing is left behind on it.
+    A module is counted in the mode (training or evaluation) in which it is, and nothing is left behind on it. Of an ONNX model the
+    weights are not read, and torch is not imported.
 
     Args:
-        model: a module, or any function of tensors.
+        model: a module, any function of tensors, or an ONNX model: the path of a ``.onnx`` file, its bytes, or an ``onnx.ModelProto``.
         *args: the inputs, nested as the model wants them. A tensor stands for its shape and dtype; integers and booleans keep their
             values. A string such as ``"1x3x224x224"`` or ``"1x128:int64"`` stands for a tensor of that shape, in the dtype of the
-            model's parameters unless it says otherwise.
+            model's parameters unless it says otherwise. An ONNX model needs none where the file declares its shapes.
         strict: raise if any op is not counted.
         execute: whether the model may be run for real on the CPU where it reads the values of tensors: ``"auto"``, ``"never"`` or
-            ``"always"``.
+            ``"always"``. ONNX models are never run.
         attention: how masked attention is counted: ``"dense"`` (every query meets every key, as dense kernels compute it), or
             ``"effective"`` (only the pairs that a causal, sliding-window or padding mask allows; of fused attention ops whose mask has
             known values). The report's notes say which.
         **kwargs: named inputs. A model whose inputs are called ``strict``, ``execute`` or ``attention`` can be wrapped in a function.
+            Of ONNX models also ``dims`` (sizes of dynamic dimensions by name, ``{"batch": 8}``) and ``branch`` (which branch of an ``If``
+            counts whose condition is not known: ``"costlier"``, ``"then"`` or ``"else"``).
 
     Raises:
-        InputError: the inputs cannot be read or do not fit the model.
+        InputError: the inputs cannot be read or do not fit the model, or an ONNX model is damaged.
+        OptionError: an ONNX model has no such dimension.
         TraceError: the model raised; the cause is chained.
         NeedsDataError: the model reads values, and may or can not be run.
         UncountedError: ``strict``, and an op is not counted; the error carries the report.
@@ -57,14 +59,8 @@ def analyze(
         >>> report.total.macs == 8 * 32 * 32 * 3 * 3 * 3
         True
     """
-    if not callable(model):
-        raise InputError(f"a model must be a torch.nn.Module or a function, but {type(model).__name__} was given")
-    with _disable_current_modes():
-        model, args, kwargs = unwrapped(model, args, kwargs)
-        args, kwargs = tensors_from_text((args, kwargs), dtype_of(model))
-    graph = trace(model, args, kwargs, execute=execute, attention=attention, opaque=module_classes(), weigh=flops_of)
-    graph.notes.extend(attention_notes(graph, effective=attention == "effective"))
-    report = Report(graph)
+    is_onnx = _is_onnx(model)
+    report = Report(_onnx_graph(model, args, kwargs, attention) if is_onnx else _torch_graph(model, args, kwargs, execute, attention))
     if strict and report.total.partial:
         listed = ", ".join(sorted({f"{row.op} in {row.scope or 'the model itself'}" for row in report.uncounted}))
         raise UncountedError(
@@ -75,12 +71,47 @@ def analyze(
     return report
 
 
+def _is_onnx(model: Any) -> bool:
+    """Whether a model is one of ONNX: a file, its bytes, or what the onnx package reads from it."""
+    from flopscope.frontends.onnx import names_onnx
+
+    return names_onnx(model) or isinstance(model, bytes | bytearray) or type(model).__name__ == "ModelProto"
+
+
+def _onnx_graph(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any], attention: Attention) -> Graph:
+    from flopscope.frontends.onnx import trace
+
+    if attention != "dense":
+        raise OptionError("attention of ONNX models is counted dense: a file does not say what its masks hold")
+    named = dict(kwargs)
+    dims, branch = named.pop("dims", None), named.pop("branch", "costlier")
+    return trace(model, args, named, dims=dims, branch=branch)
+
+
+def _torch_graph(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any], execute: Execute, attention: Attention) -> Graph:
+    if not callable(model):
+        what = f"{model!r}" if isinstance(model, str) else f"a {type(model).__name__}"
+        raise InputError(f"a model must be a torch.nn.Module, a function, or an ONNX model (such as 'model.onnx'), but {what} was given")
+    from torch.utils._python_dispatch import _disable_current_modes
+
+    from flopscope.frontends.torch.inputs import dtype_of, tensors_from_text
+    from flopscope.frontends.torch.programs import unwrapped
+    from flopscope.frontends.torch.trace import trace
+
+    with _disable_current_modes():
+        model, args, kwargs = unwrapped(model, args, kwargs)
+        args, kwargs = tensors_from_text((args, kwargs), dtype_of(model))
+    graph = trace(model, args, kwargs, execute=execute, attention=attention, opaque=module_classes(), weigh=flops_of)
+    graph.notes.extend(attention_notes(graph, effective=attention == "effective"))
+    return graph
+
+
 def compare(models: Mapping[str, Any]) -> Comparison:
     """Tell what several models cost, in one table.
 
     Args:
         models: by the name to show, either a `Report`, or a tuple of a model and its inputs as `analyze` takes them, or a SPEC such as
-            ``"torchvision:resnet50"``.
+            ``"torchvision:resnet50"`` or ``"model.onnx"``.
 
     Raises:
         FlopscopeError: as `analyze` and `load` do.
@@ -99,12 +130,14 @@ def compare(models: Mapping[str, Any]) -> Comparison:
 def _report_of(name: str, model: Any) -> Report:
     if isinstance(model, Report):
         return model
+    if _is_onnx(model):
+        return analyze(model)
     if isinstance(model, str):
         from flopscope.frontends.sources.spec import load
 
         loaded = load(model)
         return loaded.noted(analyze(loaded.model, *loaded.args, **loaded.kwargs))
-    if isinstance(model, tuple) and model and callable(model[0]):
+    if isinstance(model, tuple) and model and (callable(model[0]) or _is_onnx(model[0])):
         return analyze(model[0], *model[1:])
     raise InputError(
         f"{name!r} cannot be compared: expected a Report, a tuple (model, inputs...) or a SPEC such as 'torchvision:resnet50', "

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from flopscope.cli.settings import parse_settings
+from flopscope.errors import OptionError
 
 if TYPE_CHECKING:
     from flopscope.report import Report
@@ -37,6 +38,14 @@ _MODEL_OPTIONS = (
         "--cache", type=click.Choice(("dynamic", "static")), default=None,
         help="A cache of what was read, or buffers for it all. Default: dynamic.",
     ),
+    click.option(
+        "--dim", "dims", multiple=True, metavar="NAME=SIZE",
+        help="Size of a dynamic dimension of an ONNX model, such as batch=8. Repeatable.",
+    ),
+    click.option(
+        "--branch", type=click.Choice(("costlier", "then", "else")), default="costlier", show_default=True,
+        help="Which branch of an ONNX If counts whose condition only data knows.",
+    ),
 )  # fmt: skip
 
 
@@ -51,6 +60,8 @@ class Asked:
     context: int | None
     batch: int | None
     cache: Any
+    dims: Sequence[str]
+    branch: Any
 
     def load(self, spec: str) -> Any:
         """The model of a SPEC with its inputs.
@@ -60,6 +71,8 @@ class Asked:
         """
         import flopscope
 
+        if self.dims:
+            raise OptionError(f"--dim names dimensions of ONNX models, but {spec!r} is none; give shapes with --input")
         settings = parse_settings(self.settings)
         return flopscope.load(
             spec, settings, self.inputs, phase=self.phase, context=self.context, batch=self.batch, cache=self.cache
@@ -72,11 +85,28 @@ class Asked:
             FlopscopeError: the model cannot be built or analysed.
         """
         import flopscope
+        from flopscope.frontends.onnx import names_onnx
 
+        if names_onnx(spec):
+            return flopscope.analyze(spec, *self.inputs, strict=strict, **self._of_onnx(spec))
         loaded = self.load(spec)
         report = flopscope.analyze(loaded.model, *loaded.args, strict=strict, attention=self.attention, **loaded.kwargs)
         noted: Report = loaded.noted(report)
         return noted
+
+    def _of_onnx(self, spec: str) -> dict[str, Any]:
+        """The options that an ONNX model knows.
+
+        Raises:
+            OptionError: others were given.
+        """
+        from flopscope.frontends.onnx.inputs import parse_dims
+
+        others = {"--set": self.settings, "--phase": self.phase, "--context": self.context, "--batch": self.batch, "--cache": self.cache}
+        given = [name for name, value in others.items() if value]
+        if given:
+            raise OptionError(f"{', '.join(given)} is for PyTorch models, but {spec!r} is an ONNX file; give sizes with --dim or --input")
+        return {"attention": self.attention, "dims": parse_dims(self.dims), "branch": self.branch}
 
 
 def model_options(command: Command) -> Command:

@@ -32,6 +32,7 @@ def explain(spec: str, vs: str, asked: Asked, style: str, output: Path | None) -
     may be left out or added, and other image sizes are tried.
     """
     from flopscope.analyses.conventions import CONVENTIONS
+    from flopscope.frontends.onnx import names_onnx
     from flopscope.report.explain_number import parse_number
 
     if vs not in CONVENTIONS:
@@ -39,7 +40,7 @@ def explain(spec: str, vs: str, asked: Asked, style: str, output: Path | None) -
     with patience(f"analysing {spec}"):
         report = asked.report(spec)
         answer: Any = report.explain(vs)
-        if vs not in CONVENTIONS and not answer.matches:
+        if vs not in CONVENTIONS and not answer.matches and not names_onnx(spec):
             answer = report.explain(vs, _at_other_sizes(asked.load(spec).model, report))
         text = _written(answer, style)
     emit(text, output)

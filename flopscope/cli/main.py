@@ -47,10 +47,10 @@ class ErrorsAsMessages(click.Group):
 @click.version_option(__version__, prog_name="flopscope")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def main(debug: bool) -> None:
-    """Tell what a PyTorch model costs, exactly, without running it.
+    """Tell what a PyTorch or ONNX model costs, exactly, without running it.
 
     A SPEC is torchvision:NAME, timm:NAME, hf:TYPE (such as hf:llama), hf:FOLDER or hf:config.json, package.module:factory,
-    or path/to/file.py:factory, model.pt (TorchScript) or model.pt2. Weights are never downloaded.
+    path/to/file.py:factory, model.onnx, model.pt (TorchScript) or model.pt2. Weights are never downloaded.
     """
 
 

@@ -13,7 +13,7 @@ from flopscope.frontends.onnx.dtypes import NAMES, UNDEFINED, name_of, numpy_dty
 from flopscope.frontends.onnx.thin import KEPT_BYTES
 from flopscope.frontends.onnx.values import Array, Value
 from flopscope.frontends.onnx.weights import Standings
-from flopscope.graph import TensorType, Weight
+from flopscope.graph import Tensor, TensorType, Weight
 
 if TYPE_CHECKING:
     import onnx
@@ -42,7 +42,7 @@ class Constants:
         self.standings = Standings()
         self.parameters: dict[str, Weight] = {}
         self.buffers: dict[str, Weight] = {}
-        self.tensors: dict[str, Any] = {}
+        self.tensors: dict[str, Tensor] = {}
 
     def initialisers(self, graph: onnx.GraphProto) -> dict[str, Value]:
         """The initialisers of a graph as values, by name.
@@ -95,7 +95,16 @@ class Constants:
         self._list(name, type, standing, place)
         return Value(name, dtype, type, tensor=place)
 
-    def _list(self, name: str, type: TensorType, standing: str, place: Any) -> None:
+    def adopted(self, name: str, type: TensorType) -> Tensor | None:
+        """The place of a value that a node makes but a layer uses as its weight; ``None`` for other values."""
+        standing = self.standings.of(name, type.dtype, type.elements, constant=True)
+        if standing == "constant":
+            return None
+        place = self._walker.tensor(type, role=standing, name=name)
+        self._list(name, type, standing, place)
+        return place
+
+    def _list(self, name: str, type: TensorType, standing: str, place: Tensor) -> None:
         if standing in ("parameter", "buffer"):
             listed = self.parameters if standing == "parameter" else self.buffers
             listed.setdefault(name, Weight(name, type, ""))

@@ -61,6 +61,7 @@ class Inputs:
         self.dims = dict(dims)
         self.defaults: dict[str, int] = {}
         """Sizes that were made up, by the name of the dimension, or of the input and the position."""
+        self._learned = _met_by_weights(graph)
         self._given = self._by_name(asked, named)
         self._bind_given()
         self._check_dims(graph)
@@ -142,13 +143,33 @@ class Inputs:
         if isinstance(size, str) and size in self.dims:
             return self.dims[size]
         key = size if isinstance(size, str) else f"{name}[{position}]"
-        return self.defaults.setdefault(key, _default(key if isinstance(size, str) else "", position, shape))
+        learned = self._learned.get((name, position - len(shape)))
+        return self.defaults.setdefault(key, learned or _default(key if isinstance(size, str) else "", position, shape))
 
     def bound(self, size: int | str | None) -> int | None:
         """The size of a dimension by its name, or the number that it is already."""
         if isinstance(size, str):
             return self.dims.get(size, self.defaults.get(size))
         return size
+
+
+def _met_by_weights(graph: onnx.GraphProto) -> dict[tuple[str, int], int]:
+    """Sizes that weights demand of inputs that meet them directly, by the input and the dimension counted from the last."""
+    weights = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
+    found: dict[tuple[str, int], int] = {}
+    for node in graph.node:
+        if len(node.input) < 2 or node.input[1] not in weights:
+            continue
+        name, shape = node.input[0], weights[node.input[1]]
+        if node.op_type == "MatMul" and len(shape) == 2:
+            found.setdefault((name, -1), shape[0])
+        elif node.op_type == "Gemm" and len(shape) == 2:
+            transposed = any(attribute.name == "transB" and attribute.i for attribute in node.attribute)
+            found.setdefault((name, -1), shape[1] if transposed else shape[0])
+        elif node.op_type == "Conv" and len(shape) > 2:
+            groups = next((attribute.i for attribute in node.attribute if attribute.name == "group"), 1)
+            found.setdefault((name, 1 - len(shape)), shape[1] * groups)
+    return found
 
 
 def _default(name: str, position: int, shape: Sequence[Any]) -> int:

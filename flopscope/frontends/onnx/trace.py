@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,8 +20,8 @@ BRANCHES: tuple[Branch, ...] = ("costlier", "then", "else")
 
 
 def names_onnx(spec: object) -> bool:
-    """Whether a SPEC names an ONNX file."""
-    return isinstance(spec, str) and spec.lower().endswith(".onnx")
+    """Whether a SPEC or path names an ONNX file."""
+    return isinstance(spec, str | os.PathLike) and os.fspath(spec).lower().endswith(".onnx")
 
 
 def trace(
@@ -122,6 +123,8 @@ def _notes(walker: Walker) -> list[str]:
         notes.append(
             f"the file leaves sizes open, which were chosen here: {chosen}; choose others with --dim NAME=SIZE or --input NAME:SHAPE"
         )
+    if walker.facts.misfits:
+        notes.append(f"the sizes chosen here do not fit everywhere; the first place is {walker.facts.misfits[0]}")
     if walker.facts.unknown:
         listed = ", ".join(walker.facts.unknown[:3])
         more = f" and {len(walker.facts.unknown) - 3} more" if len(walker.facts.unknown) > 3 else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -69,6 +70,8 @@ class Facts:
     data_dependent: list[tuple[str, str]] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
     """Ops that are not counted because a shape is not known."""
+    misfits: list[str] = field(default_factory=list)
+    """Calls that the sizes which were chosen here do not fit."""
 
 
 class Walker:
@@ -106,21 +109,28 @@ class Walker:
             except _LocatedError:
                 raise
             except (InputError, RuleError) as error:
-                raise _LocatedError(f"{_described(node)}: {error}") from error
+                raise _LocatedError(f"{described(node)}: {error}") from error
 
     def _node(self, node: onnx.NodeProto, env: Env, block: Block, context: Context) -> None:
         values = [_read(name, env) for name in node.input]
         for name in node.output:
-            if name and name in env and (not hasattr(env, "maps") or name in env.maps[0]):  # a subgraph may hide an outer name
+            if name and name in (env.maps[0] if isinstance(env, ChainMap) else env) and not _is_constant(node):
                 raise InputError(f"the value {name!r} is made a second time")
-        if node.op_type == "Constant" and node.domain in ("", "ai.onnx"):
-            env[node.output[0]] = self.constants.of_node(node, attributes_of(node, context.attributes))
+        if _is_constant(node):
+            self._constant(node, env, context)
             return
         handler = control.handler_of(node, self.functions) or sequences.handler_of(node)
         results = handler(self, node, values, env, block, context) if handler is not None else self._call(node, values, block, context)
         for name, value in zip(node.output, results, strict=False):
             if name:
                 env[name] = value
+
+    def _constant(self, node: onnx.NodeProto, env: Env, context: Context) -> None:
+        value = self.constants.of_node(node, attributes_of(node, context.attributes))
+        before = env.get(node.output[0])  # some exporters write a constant once for every reader
+        if before is not None and before.key != value.key and not isinstance(env, ChainMap):
+            self.facts.notes[f"the constant {node.output[0]!r} is in the file twice, with different values; the later one is used"] = None
+        env[node.output[0]] = value
 
     # -- one call -------------------------------------------------------------------------------------------------------------
 
@@ -136,10 +146,24 @@ class Walker:
         key = (node.op_type, node.domain, opset, attributes, outer, keys, wanted)
         known = self._memo.get(key)
         if known is None:
-            known = self._learn(node, values, attributes_of(node, context.attributes), opset, context)
+            known = self._learned(node, values, attributes_of(node, context.attributes), opset, context)
             if not (any(declared) and any(type is None for _, type, _ in known.outputs)):
                 self._memo[key] = known
         return self._emit(node, values, known, block, context)
+
+    def _learned(
+        self, node: onnx.NodeProto, values: Sequence[Value | None], attributes: dict[str, Any], opset: int, context: Context
+    ) -> _Known:
+        """What becomes of a call. Where sizes that were chosen here do not fit, it is not known; with given ones that is an error."""
+        try:
+            return self._learn(node, values, attributes, opset, context)
+        except (InputError, RuleError) as error:
+            if not self.inputs.defaults:
+                raise
+            self.facts.misfits.append(f"{described(node)}: {error}")
+            outputs: list[tuple[str, TensorType | None, Array | None]] = [(UNDEFINED, None, None)] * len(node.output)
+            target = f"{node.domain or 'ai.onnx'}::{node.op_type}"
+            return _Known(outputs, [self._unpriced(target, UNKNOWN_SHAPE, values, outputs)], {})
 
     def _learn(
         self, node: onnx.NodeProto, values: Sequence[Value | None], attributes: dict[str, Any], opset: int, context: Context
@@ -257,6 +281,9 @@ class Walker:
     # -- into the graph -------------------------------------------------------------------------------------------------------
 
     def _emit(self, node: onnx.NodeProto, values: Sequence[Value | None], known: _Known, block: Block, context: Context) -> list[Value]:
+        stripped = self._stripped_weight(node, values, known)
+        if stripped is not None:
+            return [stripped]
         scope = self.scope_of(node, context)
         places: dict[int, Tensor] = {}
         for i, value in enumerate(values):
@@ -279,6 +306,16 @@ class Walker:
             for i, (name, (dtype, type, data)) in enumerate(zip(node.output, known.outputs, strict=True))
         ]
 
+    def _stripped_weight(self, node: onnx.NodeProto, values: Sequence[Value | None], known: _Known) -> Value | None:
+        """A constant of a fixed shape that a layer uses as its weight stands for a weight that was stripped from the file."""
+        if node.op_type != "ConstantOfShape" or not values or values[0] is None or values[0].tensor is None:
+            return None
+        dtype, type, data = known.outputs[0]
+        if type is None or values[0].tensor.role != "constant":
+            return None
+        place = self.constants.adopted(node.output[0], type)
+        return None if place is None else Value(node.output[0], dtype, type, data, tensor=place)
+
     def place_of(self, value: Value) -> Tensor:
         """The place of a value in the traced graph; a constant gets one when it is first read."""
         if value.tensor is None:
@@ -298,6 +335,10 @@ class Walker:
         return path
 
 
+def _is_constant(node: onnx.NodeProto) -> bool:
+    return node.op_type == "Constant" and node.domain in ("", "ai.onnx")
+
+
 def _read(name: str, env: Env) -> Value | None:
     if not name:
         return None
@@ -311,7 +352,8 @@ class _LocatedError(InputError):
     """An error that names its node already."""
 
 
-def _described(node: onnx.NodeProto) -> str:
+def described(node: onnx.NodeProto) -> str:
+    """A node as messages name it."""
     return f"the node {node.name!r} ({node.op_type})" if node.name else f"the node {node.op_type} that makes {', '.join(node.output)!r}"
 
 

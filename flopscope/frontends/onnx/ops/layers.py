@@ -38,7 +38,7 @@ def global_pool(call: Call) -> None:
 
 @lowers("BatchNormalization")
 def batch_norm(call: Call) -> None:
-    """``[n, c, *] = bn([n, c, *], [c], [c], mean, variance)``; version 1 to 6 and 14 can train."""
+    """``[n, c, *] = bn([n, c, *], [c], [c], mean, variance)``; versions 1 to 6 and 14 can train."""
     train = bool(call.attr("training_mode", 0)) or (
         call.opset < 7 and not call.attr("is_test", 0) and len([o for o in call.outputs if o]) > 1
     )
@@ -57,9 +57,8 @@ def instance_norm(call: Call) -> None:
 def layer_norm(call: Call) -> None:
     """``[*, d] = ln([*, d], [d], [d]?)`` over the dimensions from an axis on."""
     shape = call[0].shape
-    call.add(
-        "layer_norm", call.outputs, input=call[0], normalized_shape=shape[call.attr("axis", -1) % len(shape) :], weight=call[1], bias=call.get(2)
-    )  # fmt: skip
+    normalized = shape[call.attr("axis", -1) % len(shape) :]
+    call.add("layer_norm", call.outputs, input=call[0], normalized_shape=normalized, weight=call[1], bias=call.get(2))
 
 
 @lowers("RMSNormalization", "SimplifiedLayerNormalization")
