@@ -9,7 +9,7 @@ from flopscope.analyses.attention import attention_notes
 from flopscope.analyses.totals import flops_of
 from flopscope.errors import InputError, OptionError, UncountedError
 from flopscope.report import Comparison, Report
-from flopscope.rules import module_classes
+from flopscope.rules import module_classes, price
 
 if TYPE_CHECKING:
     from torch import nn
@@ -85,7 +85,7 @@ def _onnx_graph(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any], atten
         raise OptionError("attention of ONNX models is counted dense: a file does not say what its masks hold")
     named = dict(kwargs)
     dims, branch = named.pop("dims", None), named.pop("branch", "costlier")
-    return trace(model, args, named, dims=dims, branch=branch)
+    return trace(model, args, named, dims=dims, branch=branch, price=price)
 
 
 def _torch_graph(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any], execute: Execute, attention: Attention) -> Graph:

@@ -94,19 +94,33 @@ class Asked:
         noted: Report = loaded.noted(report)
         return noted
 
-    def _of_onnx(self, spec: str) -> dict[str, Any]:
+    def over_sizes(self, spec: str, style: Any, exact: bool) -> str:
+        """The MACs over ranges of dimensions, and their formula.
+
+        Raises:
+            FlopscopeError: the model is no ONNX file, or has no formula.
+        """
+        from flopscope.cli.sweep import named_grid, sweep_onnx, written
+
+        self._of_onnx(spec, with_dims=False)
+        return written(sweep_onnx(spec, self.inputs, named_grid(self.dims), "macs", self.branch), style, exact)
+
+    def _of_onnx(self, spec: str, *, with_dims: bool = True) -> dict[str, Any]:
         """The options that an ONNX model knows.
 
         Raises:
             OptionError: others were given.
         """
+        from flopscope.frontends.onnx import names_onnx
         from flopscope.frontends.onnx.inputs import parse_dims
 
+        if not names_onnx(spec):
+            raise OptionError(f"--dim names dimensions of ONNX models, but {spec!r} is none; give shapes with --input")
         others = {"--set": self.settings, "--phase": self.phase, "--context": self.context, "--batch": self.batch, "--cache": self.cache}
         given = [name for name, value in others.items() if value]
         if given:
             raise OptionError(f"{', '.join(given)} is for PyTorch models, but {spec!r} is an ONNX file; give sizes with --dim or --input")
-        return {"attention": self.attention, "dims": parse_dims(self.dims), "branch": self.branch}
+        return {"attention": self.attention, "dims": parse_dims(self.dims) if with_dims else {}, "branch": self.branch}
 
 
 def model_options(command: Command) -> Command:

@@ -84,6 +84,9 @@ def analyze(
     """Tell what the model of a SPEC costs."""
     _check_convention(convention)
     with patience(f"analysing {spec}"):
+        if any(".." in text or "," in text for text in asked.dims):
+            emit(asked.over_sizes(spec, style, exact), output)
+            return
         report = asked.report(spec, strict=strict)
         text = _report_text(report, by, style, depth, exact, convention)
     emit(text, output)

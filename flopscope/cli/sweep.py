@@ -31,6 +31,7 @@ FORMATS = ("table", "markdown", "latex", "csv", "json")
 @click.option("--batch", metavar="SIZES", help="Batch sizes: dimension 0 of every tensor input.")
 @click.option("--seq", metavar="SIZES", help="Sequence lengths: dimension 1 of every integer input.")
 @click.option("--resolution", metavar="SIZES", help="Image sizes: dimensions 2 and 3 of every 4-d floating-point input.")
+@click.option("--dim", "dims", multiple=True, metavar="NAME=SIZES", help="Sizes of a dynamic dimension of an ONNX model. Repeatable.")
 @click.option("--metric", type=click.Choice(METRICS), default="macs", show_default=True, help="What to count.")
 @click.option(
     "--input", "-i", "inputs", multiple=True, metavar="[NAME=]SHAPE[:DTYPE]", help="Shape of an input, from which others are tried."
@@ -45,6 +46,7 @@ def sweep(
     batch: str | None,
     seq: str | None,
     resolution: str | None,
+    dims: Sequence[str],
     metric: str,
     inputs: Sequence[str],
     settings: Sequence[str],
@@ -59,6 +61,16 @@ def sweep(
     """
     asked = {"B": ("batch", batch), "S": ("seq", seq), "R": ("resolution", resolution)}
     grid = {symbol: parse_sizes(text, f"--{option}") for symbol, (option, text) in asked.items() if text is not None}
+    from flopscope.frontends.onnx import names_onnx
+
+    if names_onnx(spec):
+        if grid or settings:
+            raise OptionError(f"{spec!r} is an ONNX file: give its dimensions by name, as in --dim batch=1..64")
+        grid = named_grid(dims)
+    elif dims:
+        raise OptionError(f"--dim names dimensions of ONNX models, but {spec!r} is none; use --batch, --seq or --resolution")
+    if not grid and names_onnx(spec):
+        raise OptionError("give sizes to sweep over with --dim, as in --dim batch=1..64")
     if not grid:
         raise OptionError("give sizes to sweep over with --batch, --seq or --resolution, as in --batch 1,8,64 --seq 128..4096")
     points = 1
@@ -71,8 +83,8 @@ def sweep(
 
         check_plot(plot)
     with patience(f"finding the formula of {spec}"):
-        found = _sweep(spec, parse_settings(settings), inputs, grid, metric)
-        text = _text(found, style, exact)
+        found = sweep_onnx(spec, inputs, grid, metric) if names_onnx(spec) else _sweep(spec, parse_settings(settings), inputs, grid, metric)
+        text = written(found, style, exact)
         if plot is not None:
             from flopscope.report.plot import draw
 
@@ -138,6 +150,43 @@ def _sweep(spec: str, settings: Mapping[str, Any], inputs: Sequence[str], grid: 
     return over(spec, loaded, symbols, grid, metric)
 
 
+def named_grid(texts: Sequence[str]) -> dict[str, list[int]]:
+    """``batch=1..64`` and the like, as sizes by name.
+
+    Raises:
+        OptionError: a text cannot be read.
+    """
+    return {name: parse_sizes(sizes, "--dim") for name, sizes in map(_named_sizes, texts)}
+
+
+def _named_sizes(text: str) -> tuple[str, str]:
+    name, equals, sizes = text.partition("=")
+    if not equals or not name.strip():
+        raise OptionError(f"--dim {text!r} is not NAME=SIZES, as in --dim batch=1..64")
+    return name.strip(), sizes
+
+
+def sweep_onnx(spec: str, inputs: Sequence[str], grid: Mapping[str, Sequence[int]], metric: str, branch: Any = "costlier") -> Sweep:
+    """A metric of an ONNX model over sizes of its dynamic dimensions."""
+    from flopscope.relax.closed.onnx_form import OnnxSampler, form_of
+    from flopscope.report.sweep import over_form
+
+    symbols = {_symbol(name): name for name in grid}
+    if len(symbols) < len(grid):
+        raise OptionError(f"two dimensions get the same symbol: {', '.join(grid)}")
+    fixed = {name: sizes[0] for name, sizes in grid.items() if len(sizes) == 1}
+    varying = {symbol: name for symbol, name in symbols.items() if name not in fixed} or symbols
+    sampler = OnnxSampler(spec, inputs, varying, {name: size for name, size in fixed.items() if name not in varying.values()}, branch)
+    form = form_of(sampler)
+    return over_form(spec, form, sampler, {symbol: grid[name] for symbol, name in varying.items()}, metric, ())
+
+
+def _symbol(name: str) -> str:
+    """A name of a dimension as a symbol: letters, digits and underscores."""
+    found = re.sub(r"\W", "_", name)
+    return found if found.isidentifier() else f"_{found}"
+
+
 def _places(loaded: Any, dims: Any, fits: Any) -> dict[int | str, Any]:
     """The inputs that fit, by position or name, each with the dimensions."""
     import torch
@@ -149,7 +198,8 @@ def _places(loaded: Any, dims: Any, fits: Any) -> dict[int | str, Any]:
 # -- writing ------------------------------------------------------------------------------------------------------
 
 
-def _text(found: Sweep, style: Any, exact: bool) -> str:
+def written(found: Sweep, style: Any, exact: bool) -> str:
+    """A sweep in one of the formats."""
     from flopscope.report.text import render
 
     if style == "json":

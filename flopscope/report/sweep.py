@@ -84,19 +84,29 @@ def over(name: str, loaded: Loaded, symbols: Mapping[str, Places], grid: Mapping
         FlopscopeError: as `closed_form` does.
     """
     form = closed_form(loaded.model, *loaded.args, symbols=symbols, **loaded.kwargs)
+    args, kwargs = tensors_from_text((tuple(loaded.args), dict(loaded.kwargs)), dtype_of(loaded.model))
+    sampler = Sampler(loaded.model, read_inputs(loaded.model, args, kwargs, symbols), {})
+    return over_form(name, form, sampler, grid, metric, (*loaded.notes, *([loaded.input_note] if loaded.input_note else [])))
+
+
+def over_form(name: str, form: ClosedForm, sampler: Sampler, grid: Mapping[str, Sequence[int]], metric: str, notes: Sequence[str]) -> Sweep:
+    """A metric of a formula over a grid of sizes, checked against the model that a sampler traces.
+
+    Raises:
+        OptionError: a size is one for which the form does not hold.
+        InputError: the model refuses a size.
+        ClosedFormError: the formula does not hold at a size.
+    """
     axes = numpy.meshgrid(*(numpy.array(sizes, dtype=object) for sizes in grid.values()), indexing="ij", sparse=True)
     counts = form.lambdify(metric)(**dict(zip(grid, axes, strict=True)))
     conditions = [f"the formula holds where {', '.join(form.conditions)}"] if form.conditions else []
-    notes = (*loaded.notes, *([loaded.input_note] if loaded.input_note else []), *form.notes, *conditions)
-    found = Sweep(name, form, metric, grid, counts, notes)
-    _check(found, loaded, symbols)
+    found = Sweep(name, form, metric, grid, counts, (*notes, *form.notes, *conditions))
+    _check(found, sampler)
     return found
 
 
-def _check(found: Sweep, loaded: Loaded, symbols: Mapping[str, Places]) -> None:
+def _check(found: Sweep, sampler: Sampler) -> None:
     """Ask the model at points that together show many sizes of each symbol, the smallest and the largest among them."""
-    args, kwargs = tensors_from_text((tuple(loaded.args), dict(loaded.kwargs)), dtype_of(loaded.model))
-    sampler = Sampler(loaded.model, read_inputs(loaded.model, args, kwargs, symbols), {})
     longest = min(_MOST_CHECKS, max(map(len, found.grid.values())))
     for step in range(longest):
         place = tuple(round(step / max(1, longest - 1) * (len(sizes) - 1)) for sizes in found.grid.values())

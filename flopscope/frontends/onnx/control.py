@@ -6,7 +6,7 @@ from collections import ChainMap
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from flopscope.analyses.totals import cost_of
+from flopscope.cost import ZERO
 from flopscope.errors import InputError
 from flopscope.frontends.onnx.attributes import attributes_of, value_of
 from flopscope.frontends.onnx.blocks import Block, flattened
@@ -198,7 +198,7 @@ def _if(walker: Walker, node: onnx.NodeProto, values: Sequence[Value | None], en
         return _inside(walker, graphs[taken], {}, env, block, context, scope)
     walked = {name: Block() for name in graphs}
     results = {name: _inside(walker, graph, {}, env, walked[name], context, scope) for name, graph in graphs.items()}
-    costs = {name: _cost(inner) for name, inner in walked.items()}
+    costs = {name: _cost(inner, walker) for name, inner in walked.items()}
     best = max(costs, key=lambda name: costs[name])
     if costs["then"] != costs["else"]:
         walker.facts.notes[
@@ -209,9 +209,9 @@ def _if(walker: Walker, node: onnx.NodeProto, values: Sequence[Value | None], en
     return results[best]
 
 
-def _cost(block: Block) -> tuple[int, int, int]:
+def _cost(block: Block, walker: Walker) -> tuple[int, int, int]:
     """FLOPs, bytes and ops of a block: the first difference decides which branch costs more."""
-    costs = [(cost_of(pending.signature), times) for pending, times in flattened(block)]
+    costs = [(walker.price(pending.signature) or ZERO, times) for pending, times in flattened(block)]
     return sum(c.flops * n for c, n in costs), sum(c.access_bytes * n for c, n in costs), sum(n for _, n in costs)
 
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from flopscope.cost import ZERO, Cost
 from flopscope.errors import FlopscopeError, InputError, OptionError
 from flopscope.frontends.onnx.blocks import Block, flattened
 from flopscope.frontends.onnx.checks import check_model
@@ -13,8 +14,8 @@ from flopscope.frontends.onnx.control import Branch, declared_types
 from flopscope.frontends.onnx.inputs import Inputs
 from flopscope.frontends.onnx.reading import Source, read
 from flopscope.frontends.onnx.values import Value
-from flopscope.frontends.onnx.walker import Context, Walker
-from flopscope.graph import Graph, Op, Tensor
+from flopscope.frontends.onnx.walker import Context, Price, Walker
+from flopscope.graph import Graph, Op, Signature, Tensor
 
 BRANCHES: tuple[Branch, ...] = ("costlier", "then", "else")
 
@@ -24,6 +25,10 @@ def names_onnx(spec: object) -> bool:
     return isinstance(spec, str | os.PathLike) and os.fspath(spec).lower().endswith(".onnx")
 
 
+def _unpriced(_: Signature) -> Cost | None:
+    return ZERO
+
+
 def trace(
     model: Any,
     inputs: Sequence[Any] = (),
@@ -31,6 +36,7 @@ def trace(
     *,
     dims: Mapping[str, int] | None = None,
     branch: Branch = "costlier",
+    price: Price = _unpriced,
 ) -> Graph:
     """Trace an ONNX model on shapes alone. Its weights are not read.
 
@@ -41,6 +47,7 @@ def trace(
         named: the same, by the names of the inputs.
         dims: sizes of named dynamic dimensions.
         branch: which branch of an ``If`` counts whose condition only data knows.
+        price: what a call costs, by the rules: it says which branch is the costlier one, and refuses calls whose shapes do not fit.
 
     Raises:
         InputError: the file is no sound ONNX model, or the inputs do not fit it; the message names the file and the fault.
@@ -49,8 +56,8 @@ def trace(
     if branch not in BRANCHES:
         raise OptionError(f"a branch is {', '.join(BRANCHES)}, but {branch!r} was asked for")
     try:
-        source = read(model)
-        return _traced(source, inputs, named or {}, dims or {}, branch)
+        source = model if isinstance(model, Source) else read(model)
+        return _traced(source, inputs, named or {}, dims or {}, branch, price)
     except OptionError:
         raise
     except FlopscopeError as error:
@@ -62,14 +69,18 @@ def trace(
 
 
 def _place(model: Any) -> str:
+    if isinstance(model, Source):
+        model = model.path
     return f"cannot analyse {str(model)!r}" if isinstance(model, str) or hasattr(model, "__fspath__") else "cannot analyse the ONNX model"
 
 
-def _traced(source: Source, inputs: Sequence[Any], named: Mapping[str, Any], dims: Mapping[str, int], branch: Branch) -> Graph:
+def _traced(
+    source: Source, inputs: Sequence[Any], named: Mapping[str, Any], dims: Mapping[str, int], branch: Branch, price: Price
+) -> Graph:
     proto = source.proto
     opsets = check_model(proto)
     given = Inputs(proto.graph, inputs, named, dims)
-    walker = Walker(proto, given, branch)
+    walker = Walker(proto, given, branch, price)
     walker.constants.standings.learn(proto.graph.node)
     env: dict[str, Value] = walker.constants.initialisers(proto.graph)
     outside = given.values()

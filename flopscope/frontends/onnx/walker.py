@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from flopscope.cost import Cost
 from flopscope.errors import InputError, RuleError
 from flopscope.frontends.onnx import control, sequences
 from flopscope.frontends.onnx.attributes import attributes_of
@@ -22,7 +23,6 @@ from flopscope.frontends.onnx.scopes import Scopes
 from flopscope.frontends.onnx.shapes import bound_of, own_inference
 from flopscope.frontends.onnx.values import Array, Call, Piece, Slot, Value
 from flopscope.graph import Signature, Tensor, TensorType
-from flopscope.rules import price
 
 if TYPE_CHECKING:
     import onnx
@@ -30,9 +30,12 @@ if TYPE_CHECKING:
     from flopscope.frontends.onnx.inputs import Inputs
 
 Env = MutableMapping[str, Value]
+Price = Callable[[Signature], Cost | None]
+"""What a call costs, by the rules, which lie above the front ends."""
 UNKNOWN_SHAPE = "shape_unknown"
 """The kind of an op that is not counted because a shape around it is not known."""
 _DEEPEST = 120
+_WINDOWED = ("Conv", "MaxPool", "AveragePool", "LpPool", "ConvTranspose")
 
 
 @dataclass(slots=True)
@@ -77,8 +80,9 @@ class Facts:
 class Walker:
     """Walks graphs, and keeps what was learned on the way."""
 
-    def __init__(self, model: onnx.ModelProto, inputs: Inputs, branch: control.Branch) -> None:
+    def __init__(self, model: onnx.ModelProto, inputs: Inputs, branch: control.Branch, price: Price) -> None:
         self.inputs = inputs
+        self.price = price
         self.branch = branch
         self.scopes = Scopes()
         self.constants = Constants(self)
@@ -195,11 +199,13 @@ class Walker:
         own = own_inference(domain, node.op_type)
         raw: list[Typed] = own(values, attributes, len(node.output)) if own is not None else infer(node, opset, values, context.opsets)
         bounded = False
-        if any(shape is None or any(not isinstance(size, int) for size in shape) for _, shape in raw):
+        if any(shape is None or any(not isinstance(size, int) or size < 0 for size in shape) for _, shape in raw):
             bound = bound_of(domain, node.op_type)
             found = None if bound is None else bound(values, attributes, len(node.output))
             if found is not None:
                 raw, bounded = found, True
+            elif node.op_type in _WINDOWED and all(value is None or value.type is not None for value in values):
+                raise InputError("its window is larger than its padded input, or its strides and dilations leave nothing of it")
         return [self._resolved(entry, name, context) for entry, name in zip(raw, node.output, strict=False)], bounded
 
     def _resolved(self, typed: Typed, name: str, context: Context) -> tuple[str, TensorType | None]:
@@ -261,7 +267,7 @@ class Walker:
         arguments: dict[str, Any] = {f"input{i}": type for i, type in typed.items()} | dict(attributes or {})
         signature = Signature(target, kind, arguments, tuple(made.values()))
         if kind != UNKNOWN_SHAPE:
-            price(signature)
+            self.price(signature)
         return signature, tuple(typed), tuple(made)
 
     def _signatures(
@@ -273,7 +279,7 @@ class Walker:
             arguments = {name: _typed_argument(value, reads) for name, value in piece.arguments.items()}
             effect = "view" if piece.view else "fresh"
             signature = Signature(target, piece.kind, arguments, tuple(slot.type for slot in piece.outputs), effect)  # type: ignore[arg-type]
-            price(signature)  # so that an op whose shapes do not fit is named here
+            self.price(signature)  # so that an op whose shapes do not fit is named here
             between.update({slot.index: slot.type for slot in piece.outputs})
             found.append((signature, tuple(reads), tuple(slot.index for slot in piece.outputs)))
         return found, between

@@ -195,17 +195,29 @@ def closed_form(model: Callable[..., Any], *args: Any, symbols: Mapping[str, Pla
         21676032
     """
     if not callable(model):
-        raise InputError(f"a model must be a torch.nn.Module or a function, but {type(model).__name__} was given")
+        raise InputError(
+            f"a model must be a torch.nn.Module or a function, but {type(model).__name__} was given; the formula of an ONNX model is "
+            "found by flopscope.relax.closed.onnx_form"
+        )
     with _disable_current_modes():
         args, kwargs = tensors_from_text((args, kwargs), dtype_of(model))
         layers = {name: place for name, place in symbols.items() if isinstance(place, str)} if isinstance(symbols, Mapping) else {}
         inputs = read_inputs(model, args, kwargs, symbols)
         sampler, first = _first(model, inputs, layers)
-        by_name = {name: sympy.Symbol(name, integer=True, positive=True) for name in sampler.names}
-        try:
-            found = Solver(sampler, tuple(by_name.values()), _start(sampler), range(len(by_name))).solve()
-        except ClosedFormError as error:
-            raise ClosedFormError(f"{first.name}: {error}") from None
+        return solved(sampler, first)
+
+
+def solved(sampler: Sampler, first: Sample) -> ClosedForm:
+    """The formula of a model that a sampler traces; ``first`` is the model on its own sizes.
+
+    Raises:
+        ClosedFormError: no formula was found, or the model accepts no other sizes.
+    """
+    by_name = {name: sympy.Symbol(name, integer=True, positive=True) for name in sampler.names}
+    try:
+        found = Solver(sampler, tuple(by_name.values()), _start(sampler), range(len(by_name))).solve()
+    except ClosedFormError as error:
+        raise ClosedFormError(f"{first.name}: {error}") from None
     uncounted = sorted({signature.target for signature in first.calls.signatures if price(signature) is None})
     lower_bound = [f"NOT COUNTED, because no rule prices them: {', '.join(uncounted)}"] if uncounted else []
     checked = ", ".join(f"{name} = {size.checked}" for name, size in found.ranges.items())
