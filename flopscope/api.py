@@ -44,7 +44,8 @@ def analyze(
             known values). The report's notes say which.
         **kwargs: named inputs. A model whose inputs are called ``strict``, ``execute`` or ``attention`` can be wrapped in a function.
             Of ONNX models also ``dims`` (sizes of dynamic dimensions by name, ``{"batch": 8}``) and ``branch`` (which branch of an ``If``
-            counts whose condition is not known: ``"costlier"``, ``"then"`` or ``"else"``).
+            counts whose condition is not known: ``"costlier"``, ``"then"`` or ``"else"``) and ``check=True`` (look whether weights
+            outside the file are there, and long enough).
 
     Raises:
         InputError: the inputs cannot be read or do not fit the model, or an ONNX model is damaged.
@@ -84,8 +85,8 @@ def _onnx_graph(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any], atten
     if attention != "dense":
         raise OptionError("attention of ONNX models is counted dense: a file does not say what its masks hold")
     named = dict(kwargs)
-    dims, branch = named.pop("dims", None), named.pop("branch", "costlier")
-    return trace(model, args, named, dims=dims, branch=branch, price=price)
+    options = {name: named.pop(name) for name in ("dims", "branch", "check") if name in named}
+    return trace(model, args, named, price=price, **options)
 
 
 def _torch_graph(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any], execute: Execute, attention: Attention) -> Graph:

@@ -201,6 +201,8 @@ class Op:
     scope: str = ""
     times: int = 1
     """How often it runs: the body of a loop, or of a function that is called again and again, is in the graph once."""
+    name: str = ""
+    """What the model's file calls it, where it has names for ops."""
 
     @property
     def target(self) -> str:

@@ -46,6 +46,7 @@ _MODEL_OPTIONS = (
         "--branch", type=click.Choice(("costlier", "then", "else")), default="costlier", show_default=True,
         help="Which branch of an ONNX If counts whose condition only data knows.",
     ),
+    click.option("--check", is_flag=True, help="Look whether an ONNX model's weights outside its file are there, and long enough."),
 )  # fmt: skip
 
 
@@ -62,6 +63,7 @@ class Asked:
     cache: Any
     dims: Sequence[str]
     branch: Any
+    check: bool
 
     def load(self, spec: str) -> Any:
         """The model of a SPEC with its inputs.
@@ -94,6 +96,17 @@ class Asked:
         noted: Report = loaded.noted(report)
         return noted
 
+    def save_shapes(self, spec: str, output: Path) -> Path:
+        """Write an ONNX model again with its inferred shapes.
+
+        Raises:
+            FlopscopeError: the model is no ONNX file, or cannot be written.
+        """
+        from flopscope.frontends.onnx.saving import save_shapes
+
+        save_shapes(spec, output, self.inputs, dims=self._of_onnx(spec)["dims"])
+        return output
+
     def over_sizes(self, spec: str, style: Any, exact: bool) -> str:
         """The MACs over ranges of dimensions, and their formula.
 
@@ -120,7 +133,7 @@ class Asked:
         given = [name for name, value in others.items() if value]
         if given:
             raise OptionError(f"{', '.join(given)} is for PyTorch models, but {spec!r} is an ONNX file; give sizes with --dim or --input")
-        return {"attention": self.attention, "dims": parse_dims(self.dims) if with_dims else {}, "branch": self.branch}
+        return {"attention": self.attention, "dims": parse_dims(self.dims) if with_dims else {}, "branch": self.branch, "check": self.check}
 
 
 def model_options(command: Command) -> Command:

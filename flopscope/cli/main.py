@@ -66,6 +66,9 @@ _convention = click.option("--convention", metavar="NAME", help="Add a column in
 @_exact
 @_strict
 @_convention
+@click.option(
+    "--save-shapes", type=click.Path(dir_okay=False, path_type=Path), help="Write an ONNX model again, with the shapes that were inferred."
+)
 @click.option("--by", type=click.Choice(("module", "op", "kind")), default="module", show_default=True, help="What a row is.")
 @click.option(
     "--depth", type=click.IntRange(min=0), default=None, help="Deepest level of modules to list. Default: 3, or all in csv and json."
@@ -78,6 +81,7 @@ def analyze(
     exact: bool,
     strict: bool,
     convention: str | None,
+    save_shapes: Path | None,
     by: Any,
     depth: int | None,
 ) -> None:
@@ -87,6 +91,8 @@ def analyze(
         if any(".." in text or "," in text for text in asked.dims):
             emit(asked.over_sizes(spec, style, exact), output)
             return
+        if save_shapes is not None:
+            click.echo(f"wrote {asked.save_shapes(spec, save_shapes)}", err=True)
         report = asked.report(spec, strict=strict)
         text = _report_text(report, by, style, depth, exact, convention)
     emit(text, output)

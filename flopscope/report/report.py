@@ -89,7 +89,9 @@ class Report:
             inputs = tuple(type.shape for type in op.signature.inputs)
             outputs = tuple(type.shape for type in op.signature.outputs)
             dtype = op.signature.outputs[0].dtype if op.signature.outputs else ""
-            rows.append(OpRow(op.index, op.scope, op.target, op.kind, inputs, outputs, dtype, op.signature.attributes, cost))
+            rows.append(
+                OpRow(op.index, op.scope, op.target, op.kind, inputs, outputs, dtype, op.signature.attributes, cost, op.name, op.times)
+            )
         return rows
 
     def by_kind(self) -> list[KindRow]:

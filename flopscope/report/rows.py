@@ -27,12 +27,17 @@ class OpRow:
     """The dtype of the first output."""
     attributes: Mapping[str, Any]
     cost: Cost
+    name: str = ""
+    """What the model's file calls it, where it has names for ops."""
+    times: int = 1
+    """How often it runs; its cost is that of all runs."""
 
     def to_dict(self) -> dict[str, Any]:
         """The row as plain data."""
         shapes = {"inputs": [list(shape) for shape in self.inputs], "outputs": [list(shape) for shape in self.outputs]}
         attributes = {name: list(value) if isinstance(value, tuple) else value for name, value in self.attributes.items()}
         facts = {"index": self.index, "scope": self.scope, "op": self.op, "kind": self.kind, **shapes, "dtype": self.dtype}
+        facts |= {"name": self.name, "times": self.times}
         return {**facts, "attributes": attributes, **metrics(self.cost)}
 
 

@@ -53,11 +53,15 @@ def kind_table(rows: Sequence[KindRow], exact: bool) -> Table:
 
 def op_table(rows: Sequence[OpRow], exact: bool) -> Table:
     """The ops in order."""
+    named = any(row.name for row in rows)
+    repeated = any(row.times != 1 for row in rows)
     table = []
     for row in rows:
         inputs, outputs = " ".join(map(shape_text, row.inputs)), " ".join(map(shape_text, row.outputs))
-        table.append([row.index, row.scope, row.op, inputs, outputs, *metric_cells(row.cost, exact)])
-    return ["op", "scope", "target", "inputs", "outputs", *METRIC_HEADERS], table
+        facts = [*([row.name] if named else []), *([row.times] if repeated else [])]
+        table.append([row.index, row.scope, row.op, *facts, inputs, outputs, *metric_cells(row.cost, exact)])
+    headers = ["op", "scope", "target", *(["name"] if named else []), *(["times"] if repeated else []), "inputs", "outputs"]
+    return [*headers, *METRIC_HEADERS], table
 
 
 def flat(rows: Sequence[dict[str, Any]]) -> Table:

@@ -113,7 +113,7 @@ def why(report: Report, scope: str) -> Why:
 
     Args:
         report: the report.
-        scope: the path of a module, or ``"#7"`` for the op of that index.
+        scope: the path of a module, ``"#7"`` for the op of that index, or the name of a node of an ONNX model.
 
     Raises:
         OptionError: there is no such module or op.
@@ -125,6 +125,13 @@ def why(report: Report, scope: str) -> Why:
         return Why(scope, op.target, cost.macs, cost.flops, cost.params, (_explained([op]),))
     module = next((module for module in graph.modules if module.path == scope), None)
     if module is None:
+        named = [op for op in graph.ops if op.name == scope]
+        if named:
+            parts = [report.ops[op.index].cost for op in named]
+            explained = tuple(_explained([op]) for op in named)
+            return Why(
+                scope, named[0].target, sum(c.macs for c in parts), sum(c.flops for c in parts), sum(c.params for c in parts), explained
+            )
         raise _unknown(scope, [module.path for module in graph.modules])
     row = next(row for row in report.by_module() if row.path == scope)
     inside = [op for op in graph.ops if op.scope == scope or op.scope.startswith(f"{scope}.") or not scope]

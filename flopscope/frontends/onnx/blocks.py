@@ -16,6 +16,7 @@ class Pending:
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     scope: str
+    name: str
 
 
 @dataclass(slots=True, eq=False)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from flopscope.cost import ZERO, Cost
@@ -11,6 +12,7 @@ from flopscope.errors import FlopscopeError, InputError, OptionError
 from flopscope.frontends.onnx.blocks import Block, flattened
 from flopscope.frontends.onnx.checks import check_model
 from flopscope.frontends.onnx.control import Branch, declared_types
+from flopscope.frontends.onnx.external import check_external
 from flopscope.frontends.onnx.inputs import Inputs
 from flopscope.frontends.onnx.reading import Source, read
 from flopscope.frontends.onnx.values import Value
@@ -36,6 +38,7 @@ def trace(
     *,
     dims: Mapping[str, int] | None = None,
     branch: Branch = "costlier",
+    check: bool = False,
     price: Price = _unpriced,
 ) -> Graph:
     """Trace an ONNX model on shapes alone. Its weights are not read.
@@ -47,6 +50,7 @@ def trace(
         named: the same, by the names of the inputs.
         dims: sizes of named dynamic dimensions.
         branch: which branch of an ``If`` counts whose condition only data knows.
+        check: also check what a count does not need: that the files of weights outside the model are there, and long enough.
         price: what a call costs, by the rules: it says which branch is the costlier one, and refuses calls whose shapes do not fit.
 
     Raises:
@@ -55,9 +59,31 @@ def trace(
     """
     if branch not in BRANCHES:
         raise OptionError(f"a branch is {', '.join(BRANCHES)}, but {branch!r} was asked for")
-    try:
+    with _explained(model):
         source = model if isinstance(model, Source) else read(model)
-        return _traced(source, inputs, named or {}, dims or {}, branch, price)
+        if check and source.path is not None:
+            check_external(source.proto.graph, source.path.parent)
+        walked = _walked(source, inputs, named or {}, dims or {}, branch, price)
+        return _graph(source, *walked)
+
+
+def trace_values(model: Any, inputs: Sequence[Any] = (), *, dims: Mapping[str, int] | None = None) -> list[Value]:
+    """The values of the main graph with what is known of them, as `trace` infers it.
+
+    Raises:
+        FlopscopeError: as `trace` does.
+    """
+    with _explained(model):
+        source = model if isinstance(model, Source) else read(model)
+        walker = _walked(source, inputs, {}, dims or {}, "costlier", _unpriced)[0]
+        return list(walker.values.values())
+
+
+@contextmanager
+def _explained(model: Any) -> Iterator[None]:
+    """Turn whatever is wrong with a model into one error that names it."""
+    try:
+        yield
     except OptionError:
         raise
     except FlopscopeError as error:
@@ -74,9 +100,9 @@ def _place(model: Any) -> str:
     return f"cannot analyse {str(model)!r}" if isinstance(model, str) or hasattr(model, "__fspath__") else "cannot analyse the ONNX model"
 
 
-def _traced(
+def _walked(
     source: Source, inputs: Sequence[Any], named: Mapping[str, Any], dims: Mapping[str, int], branch: Branch, price: Price
-) -> Graph:
+) -> tuple[Walker, Block, Sequence[Value], Sequence[Value]]:
     proto = source.proto
     opsets = check_model(proto)
     given = Inputs(proto.graph, inputs, named, dims)
@@ -92,7 +118,8 @@ def _traced(
     context = Context(opsets, declared_types([*proto.graph.value_info, *proto.graph.output]))
     walker.walk(proto.graph.node, env, block, context)
     results = [_result(env, value.name) for value in proto.graph.output]
-    return _graph(source, walker, block, outside, results)
+    walker.values = env
+    return walker, block, outside, results
 
 
 def _result(env: Mapping[str, Value], name: str) -> Value:
@@ -107,7 +134,7 @@ def _graph(source: Source, walker: Walker, block: Block, inputs: Sequence[Value]
         index = len(graph.ops)
         for value in pending.outputs:
             value.producer = index
-        graph.ops.append(Op(index, pending.signature, pending.inputs, pending.outputs, pending.scope, times))
+        graph.ops.append(Op(index, pending.signature, pending.inputs, pending.outputs, pending.scope, times, pending.name))
         for value in pending.inputs:
             if value.role in ("parameter", "buffer"):
                 walker.constants.place(value.name or "", pending.scope)

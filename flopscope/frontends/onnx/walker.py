@@ -88,6 +88,8 @@ class Walker:
         self.constants = Constants(self)
         self.facts = Facts()
         self.functions = control.Functions(model)
+        self.values: Mapping[str, Value] = {}
+        """The values of the main graph, once it was walked."""
         self._memo: dict[Any, _Known] = {}
         self._ids = 0
 
@@ -301,7 +303,7 @@ class Walker:
             for i, type in zip(makes, signature.outputs, strict=True):
                 places[i] = self.tensor(type)
                 made.append(places[i])
-            block.entries.append(Pending(signature, inputs, tuple(made), scope))
+            block.entries.append(Pending(signature, inputs, tuple(made), scope, node.name))
         if known.bounded:
             self.facts.data_dependent.append((known.pieces[0][0].target, scope))
         if any(signature.kind == UNKNOWN_SHAPE for signature, _, _ in known.pieces):
