@@ -75,6 +75,8 @@ class Call:
     inputs: Sequence[Slot | None]
     outputs: Sequence[Slot | None]
     pieces: list[Piece] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    """What a reader of the numbers must know of this call."""
     _next: int = 0
 
     def __getitem__(self, position: int) -> Slot:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from flopscope.cost import Cost
 from flopscope.errors import InputError, RuleError
-from flopscope.frontends.onnx import control, sequences
+from flopscope.frontends.onnx import control, sequences, shapes_contrib, shapes_more
 from flopscope.frontends.onnx.attributes import attributes_of
 from flopscope.frontends.onnx.blocks import Block, Pending
 from flopscope.frontends.onnx.checks import check_size
@@ -35,6 +35,8 @@ Price = Callable[[Signature], Cost | None]
 UNKNOWN_SHAPE = "shape_unknown"
 """The kind of an op that is not counted because a shape around it is not known."""
 _DEEPEST = 120
+TYPES = (shapes_contrib, shapes_more)
+"""The modules that register types besides `shapes`."""
 _WINDOWED = ("Conv", "MaxPool", "AveragePool", "LpPool", "ConvTranspose")
 
 
@@ -256,7 +258,11 @@ class Walker:
                 )
             ], {}
         call = Call(domain, node.op_type, opset, attributes, slots, outs)
-        lower(call)
+        try:
+            lower(call)
+        except (ValueError, IndexError, TypeError, ZeroDivisionError) as error:
+            raise InputError(f"its inputs {', '.join(str(slot.type) for slot in slots if slot is not None)} do not fit it") from error
+        self.facts.notes.update(dict.fromkeys(call.notes))
         return self._signatures(target, call.pieces)
 
     def _unpriced(

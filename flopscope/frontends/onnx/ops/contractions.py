@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from flopscope.errors import InputError
-from flopscope.frontends.onnx.ops.table import CONTRIB, lowers
+from flopscope.frontends.onnx.ops.table import lowers
 from flopscope.frontends.onnx.values import Call, Slot
 
 
@@ -69,10 +69,14 @@ def matmul(call: Call) -> None:
 @lowers("Gemm")
 def gemm(call: Call) -> None:
     """``[n, p] = alpha [n, m] [m, p] + beta C``, each factor perhaps transposed: a linear layer where the second one is."""
-    a, b, c = call[0], call[1], call.get(2)
+    general_product(call, call[0], call[1], call.get(2), call.out)
+
+
+def general_product(call: Call, a: Slot, b: Slot, c: Slot | None, out: Slot) -> None:
+    """The product of `gemm` between given values."""
     transposed_a, transposed_b = call.attr("transA", 0), call.attr("transB", 0)
     if transposed_b and not transposed_a:
-        call.add("linear", call.out, input=a, weight=b, bias=c)
+        call.add("linear", out, input=a, weight=b, bias=c)
         return
     if transposed_a:
         turned = call.between(a.shape[::-1], a.dtype)
@@ -83,9 +87,9 @@ def gemm(call: Call) -> None:
         call.add("permute", turned, view=True, input=b)
         b = turned
     if c is None:
-        call.add("matmul", call.out, a=a, b=b)
+        call.add("matmul", out, a=a, b=b)
     else:
-        call.add("addmm", call.out, input=c, a=a, b=b)
+        call.add("addmm", out, input=c, a=a, b=b)
 
 
 @lowers("Einsum")
@@ -111,40 +115,3 @@ def activated(call: Call, name: str, x: Slot) -> None:
     if name not in ACTIVATIONS:
         raise InputError(f"it ends in the unknown activation {name!r}")
     call.add(ACTIVATIONS[name], call.out, input=x)
-
-
-@lowers("FusedConv", "NhwcFusedConv", domain=CONTRIB)
-def fused_conv(call: Call) -> None:
-    """A convolution, perhaps an addition, and an activation."""
-    name, other = call.attr("activation", ""), call.get(3)
-    out = call.out if not name and other is None else call.between(call.out.shape, call.out.dtype)
-    convolution(call, call[0], call[1], call.get(2), out)
-    if other is not None:
-        total = call.between(call.out.shape, call.out.dtype) if name else call.out
-        call.add("add", total, input=out, other=other)
-        out = total
-    if name:
-        activated(call, name, out)
-
-
-@lowers("FusedMatMul", "TransposeMatMul", domain=CONTRIB)
-def fused_matmul(call: Call) -> None:
-    """``alpha A' B'``, each factor perhaps transposed in its last two dimensions."""
-    factors = []
-    for position, name in enumerate(("transA", "transB")):
-        factor = call[position]
-        if call.attr(name, 0) and len(factor.shape) > 1:
-            turned = call.between((*factor.shape[:-2], factor.shape[-1], factor.shape[-2]), factor.dtype)
-            call.add("permute", turned, view=True, input=factor)
-            factor = turned
-        factors.append(factor)
-    call.add("matmul", call.out, a=factors[0], b=factors[1])
-
-
-@lowers("FusedGemm", domain=CONTRIB)
-def fused_gemm(call: Call) -> None:
-    """A matrix product with a bias, and an activation."""
-    total = call.between(call.out.shape, call.out.dtype)
-    inner = Call(call.domain, "Gemm", call.opset, call.attributes, call.inputs, [total], call.pieces)
-    gemm(inner)
-    activated(call, call.attr("activation", "Relu"), total)

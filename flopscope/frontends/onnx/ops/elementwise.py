@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flopscope.frontends.onnx.ops.table import CONTRIB, lowers, plain
+from flopscope.frontends.onnx.ops.table import lowers, plain
 from flopscope.frontends.onnx.values import Call
 
 plain({
@@ -20,7 +20,6 @@ plain({
     "Swish": "silu",
     "ThresholdedRelu": "threshold", "Shrink": "softshrink", "Cast": "to", "CastLike": "to", "BitCast": "to", "Where": "where",
 })  # fmt: skip
-plain({"QuickGelu": "silu", "IsAllFinite": "isfinite"}, CONTRIB)
 
 
 @lowers("BitShift")
@@ -40,23 +39,6 @@ def modulo(call: Call) -> None:
 def gelu(call: Call) -> None:
     """``z = gelu(x)``, exact or with a tanh."""
     call.add("gelu", call.out, input=call[0], approximate=call.attr("approximate", "none"))
-
-
-@lowers("Gelu", domain=CONTRIB)
-def contrib_gelu(call: Call) -> None:
-    """``z = gelu(x)``."""
-    call.add("gelu", call.out, input=call[0])
-
-
-@lowers("FastGelu", "BiasGelu", domain=CONTRIB)
-def biased_gelu(call: Call) -> None:
-    """``z = gelu(x + b)``."""
-    x, bias = call[0], call.get(1)
-    if bias is not None:
-        total = call.between(call.out.shape, call.out.dtype)
-        call.add("add", total, input=x, other=bias)
-        x = total
-    call.add("gelu", call.out, input=x, approximate="tanh" if call.op == "FastGelu" else "none")
 
 
 @lowers("Clip")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from flopscope.errors import InputError
-from flopscope.frontends.onnx.ops.table import CONTRIB, lowers, plain
-from flopscope.frontends.onnx.values import Call, Slot
+from flopscope.frontends.onnx.ops.table import lowers, plain
+from flopscope.frontends.onnx.values import Call
 
 plain({
     "ReduceSum": "sum", "ReduceProd": "prod", "ReduceMax": "amax", "ReduceMin": "amin", "ReduceMean": "mean", "ReduceL2": "norm",
@@ -68,9 +68,6 @@ def rms_norm(call: Call) -> None:
     call.add("rms_norm", call.outputs, input=call[0], normalized_shape=shape[call.attr("axis", -1) % len(shape) :], weight=call[1])
 
 
-lowers("SimplifiedLayerNormalization", domain=CONTRIB)(rms_norm)
-
-
 @lowers("GroupNormalization")
 def group_norm(call: Call) -> None:
     """``[n, c, *] = gn([n, c, *], [c], [c])``; in version 18 the weights are per group."""
@@ -124,47 +121,3 @@ def lp_norm(call: Call) -> None:
     norms = call.between([1 if dim == axis % len(x.shape) else size for dim, size in enumerate(x.shape)], x.dtype)
     call.add("norm", norms, input=x)
     call.add("div", call.out, input=x, other=norms)
-
-
-@lowers("SkipLayerNormalization", "SkipSimplifiedLayerNormalization", domain=CONTRIB)
-def skip_norm(call: Call) -> None:
-    """``y = norm(x + skip + bias?)``."""
-    simplified = call.op.startswith("SkipSimplified")
-    x, skip, weight = call[0], call[1], call[2]
-    bias, more = (None, call.get(3)) if simplified else (call.get(3), call.get(4))
-    total = _sum(call, [x, skip, *([more] if more is not None else [])])
-    shape = (x.shape[-1],)
-    if simplified:
-        call.add("rms_norm", call.out, input=total, normalized_shape=shape, weight=weight)
-    else:
-        call.add("layer_norm", call.out, input=total, normalized_shape=shape, weight=weight, bias=bias)
-
-
-def _sum(call: Call, operands: list[Slot]) -> Slot:
-    """The sum of some values; the last of the call's outputs, where it has four, is this sum."""
-    asked = call.outputs[3] if len(call.outputs) > 3 else None
-    total = operands[0]
-    for position, operand in enumerate(operands[1:], 2):
-        result = asked if asked is not None and position == len(operands) else call.between(operands[0].shape, operands[0].dtype)
-        call.add("add", result, input=total, other=operand)
-        total = result
-    return total
-
-
-@lowers("EmbedLayerNormalization", domain=CONTRIB)
-def embed_norm(call: Call) -> None:
-    """Word, position and segment embeddings are looked up, added and normalised."""
-    out = call.out
-    total: Slot | None = None
-    for indices, table in ((call[0], call[2]), (None, call[3]), (call.get(1), call.get(4))):
-        if table is None:
-            continue
-        rows = call.between(out.shape, out.dtype)
-        call.add("embedding", rows, weight=table, indices=indices)
-        if total is None:
-            total = rows
-            continue
-        result = call.between(out.shape, out.dtype)
-        call.add("add", result, input=total, other=rows)
-        total = result
-    call.add("layer_norm", out, input=total, normalized_shape=(out.shape[-1],), weight=call[5], bias=call[6])

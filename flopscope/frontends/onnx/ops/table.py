@@ -12,7 +12,9 @@ from flopscope.frontends.onnx.values import Call
 
 Lower = Callable[[Call], None]
 AnyLower = TypeVar("AnyLower", bound=Lower)
-CONTRIB, CLASSIC = "com.microsoft", "ai.onnx.ml"
+CONTRIB, CLASSIC, EXTENSIONS = "com.microsoft", "ai.onnx.ml", "ai.onnx.contrib"
+QUANTISERS = ("onnx.brevitas", "qonnx.custom_op.general", "finn.custom_op.general")
+"""The domains of ops that round numbers as if they were integers of a width."""
 
 _table: dict[tuple[str, str], Lower] = {}
 
