@@ -69,6 +69,8 @@ _convention = click.option("--convention", metavar="NAME", help="Add a column in
 @click.option(
     "--save-shapes", type=click.Path(dir_okay=False, path_type=Path), help="Write an ONNX model again, with the shapes that were inferred."
 )
+@click.option("--bits", "by_bits", is_flag=True, help="List MACs and BOPs by the bits of weights and activations, and sizes in bytes.")
+@click.option("--assume", metavar="WIDTHS", help="The same with other widths, such as w8a8 or w4a16.")
 @click.option("--by", type=click.Choice(("module", "op", "kind")), default="module", show_default=True, help="What a row is.")
 @click.option(
     "--depth", type=click.IntRange(min=0), default=None, help="Deepest level of modules to list. Default: 3, or all in csv and json."
@@ -82,11 +84,14 @@ def analyze(
     strict: bool,
     convention: str | None,
     save_shapes: Path | None,
+    by_bits: bool,
+    assume: str | None,
     by: Any,
     depth: int | None,
 ) -> None:
     """Tell what the model of a SPEC costs."""
     _check_convention(convention)
+    _check_assumed(assume)
     with patience(f"analysing {spec}"):
         if any(".." in text or "," in text for text in asked.dims):
             emit(asked.over_sizes(spec, style, exact), output)
@@ -94,7 +99,12 @@ def analyze(
         if save_shapes is not None:
             click.echo(f"wrote {asked.save_shapes(spec, save_shapes)}", err=True)
         report = asked.report(spec, strict=strict)
-        text = _report_text(report, by, style, depth, exact, convention)
+        if style == "json":
+            text = report.to_json(convention=convention, assume=assume)
+        elif by_bits or assume is not None:
+            text = report.bits_text(style, assume=assume, exact=exact)  # type: ignore[arg-type]
+        else:
+            text = _report_text(report, by, style, depth, exact, convention)
     emit(text, output)
 
 
@@ -150,9 +160,15 @@ def _check_convention(name: str | None) -> None:
         convention(name)
 
 
+def _check_assumed(widths: str | None) -> None:
+    """Refuse widths that are none before the work begins."""
+    if widths is not None:
+        from flopscope.analyses.bits import parse_widths
+
+        parse_widths(widths)
+
+
 def _report_text(report: Any, by: Any, style: str, depth: int | None, exact: bool, convention: str | None) -> str:
-    if style == "json":
-        return str(report.to_json(convention=convention))
     if style == "csv":
         return str(report.to_csv(by, depth=depth, convention=convention))
     depth = 3 if depth is None else depth

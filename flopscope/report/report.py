@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from flopscope.analyses import totals
 from flopscope.analyses.activations import activations_under
+from flopscope.analyses.bits import Bits, bits
 from flopscope.analyses.conventions import CONVENTIONS, count_under
 from flopscope.analyses.experts import ROUTING, Experts, experts
 from flopscope.cost import ZERO, Cost
@@ -21,6 +22,7 @@ from flopscope.report.explain_number import NumberExplanation, explain_number, p
 from flopscope.report.rows import KindRow, ModuleRow, OpRow, metrics
 from flopscope.report.text import TableFormat, render
 from flopscope.report.why import Why, why
+from flopscope.report.widths import bits_text
 from flopscope.version import __version__
 
 if TYPE_CHECKING:
@@ -141,6 +143,21 @@ class Report:
         """
         return activations_under(self._graph, convention)
 
+    def bits(self, assume: str | None = None) -> Bits:
+        """Multiply-accumulates by the widths of weights and activations, bit operations, and the size of the model in bytes.
+
+        Args:
+            assume: what the same model would be with other widths, such as ``"w8a8"`` or ``"w4a16"``.
+
+        Raises:
+            OptionError: the widths are written in another way.
+        """
+        return self._bits if assume is None else self._bits.assume(assume)
+
+    @cached_property
+    def _bits(self) -> Bits:
+        return bits(self._graph)
+
     def explain(self, vs: str | float, others: Mapping[str, Report] | None = None) -> Explanation | NumberExplanation:
         """Where the difference to another count comes from.
 
@@ -215,6 +232,14 @@ class Report:
             rows = under.with_column(self, convention, by, depth, rows, exact)
         return render(headers, rows, style)
 
+    def bits_text(self, style: TableFormat = "table", *, assume: str | None = None, exact: bool = False) -> str:
+        """The breakdown by widths as a table; for people, with the exact totals under it.
+
+        Raises:
+            OptionError: there is no such format, or the widths are written in another way.
+        """
+        return bits_text(self.bits(assume), style, exact)
+
     def to_markdown(self, by: By = "module", *, depth: int | None = None, exact: bool = False) -> str:
         """A table in GitHub's Markdown."""
         return self.to_table(by, "markdown", depth=depth, exact=exact)
@@ -239,14 +264,15 @@ class Report:
         """
         return tables.data_frame(self._dicts(by, depth))
 
-    def to_dict(self, convention: str | None = None) -> dict[str, Any]:
-        """The whole report as plain data, with the total under a convention."""
+    def to_dict(self, convention: str | None = None, assume: str | None = None) -> dict[str, Any]:
+        """The whole report as plain data, with the total under a convention, and the breakdown by widths, which may be assumed ones."""
         return under.facts(self, convention) | {
             "flopscope": __version__,
             "model": self.name,
             "inputs": [str(value.type) for value in self._graph.inputs],
             "complete": self.complete,
             "total": metrics(self.total),
+            "bits": self.bits(assume).to_dict(),
             "experts": None if self.experts is None else self.experts.to_dict(),
             "notes": self.notes,
             "uncounted": [{"op": row.op, "scope": row.scope} for row in self.uncounted],
@@ -256,9 +282,9 @@ class Report:
             "ops": self._dicts("op", None),
         }
 
-    def to_json(self, indent: int | None = 2, *, convention: str | None = None) -> str:
+    def to_json(self, indent: int | None = 2, *, convention: str | None = None, assume: str | None = None) -> str:
         """The whole report as JSON."""
-        return json.dumps(self.to_dict(convention), indent=indent, default=repr) + "\n"
+        return json.dumps(self.to_dict(convention, assume), indent=indent, default=repr) + "\n"
 
     def _dicts(self, by: By, depth: int | None) -> list[dict[str, Any]]:
         if by not in get_args(By):

@@ -84,7 +84,7 @@ class Constants:
         type = TensorType.of(tuple(tensor.dims), dtype)
         standing = self.standings.of(name, dtype, type.elements, constant=constant)
         place = self._walker.tensor(type, role=standing, name=name)
-        self._list(name, type, standing, place)
+        self._list(name, self.standings.unpacked(name, type), standing, place)
         return Value(name, dtype, type, _small_data(tensor, dtype, type.elements), tensor=place)
 
     def _sparse(self, sparse: onnx.SparseTensorProto) -> Value:

@@ -10,11 +10,13 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Literal
 
 from flopscope.frontends.onnx.dtypes import FLOATING, INTEGER
+from flopscope.graph import TensorType
 
 if TYPE_CHECKING:
     import onnx
 
 Standing = Literal["parameter", "buffer", "constant"]
+_BYTE = 8
 
 _WEIGHTS: dict[str, tuple[int, ...]] = {
     "Conv": (1, 2), "ConvTranspose": (1, 2), "FusedConv": (1, 2), "NhwcFusedConv": (1, 2), "DeformConv": (1, 3), "ConvInteger": (1,),
@@ -25,7 +27,10 @@ _WEIGHTS: dict[str, tuple[int, ...]] = {
     "EmbedLayerNormalization": (2, 3, 4, 5, 6), "QLinearConv": (3, 8), "QLinearMatMul": (0, 3), "DequantizeLinear": (0,),
     "MatMulNBits": (1,), "Attention": (1, 2), "QAttention": (1, 2), "DynamicQuantizeMatMul": (1, 4), "MatMulIntegerToFloat": (1, 6),
     "QGemm": (0, 3, 6), "BiasGelu": (1,), "FastGelu": (1,), "DynamicQuantizeLSTM": (1, 2, 3), "GatherBlockQuantized": (0,),
-    "LinearClassifier": (), "Scaler": (),
+    "LinearClassifier": (), "Scaler": (), "NhwcConv": (1, 2), "TransposeMatMul": (0, 1), "FusedMatMulActivation": (0, 1),
+    "GemmFastGelu": (1, 2), "GemmFloat8": (0, 1, 2), "MatMulInteger16": (0, 1), "MatMulBnb4": (1,), "MatMulFpQ4": (1,),
+    "PackedAttention": (1, 2), "DecoderMaskedSelfAttention": (1, 2), "QOrderedMatMul": (2, 5), "MoE": (2, 3, 4, 5, 6, 7),
+    "QMoE": (2, 4, 5, 7, 8, 10), "GroupNorm": (1, 2), "SkipGroupNorm": (1, 2, 4), "QEmbedLayerNormalization": (2, 3, 4, 5, 6),
 }  # fmt: skip
 """The inputs of each op that are weights."""
 _BUFFERS: dict[str, tuple[int, ...]] = {
@@ -34,8 +39,14 @@ _BUFFERS: dict[str, tuple[int, ...]] = {
     "QLinearSigmoid": (1, 2, 3, 4), "QLinearLeakyRelu": (1, 2, 3, 4), "QLinearGlobalAveragePool": (1, 2, 3, 4),
     "QLinearAveragePool": (1, 2, 3, 4), "QAttention": (3, 4, 6, 7), "QGemm": (1, 2, 4, 5, 7, 8), "MatMulInteger": (2, 3),
     "MatMulIntegerToFloat": (2, 3, 4, 5), "ConvInteger": (2, 3), "DynamicQuantizeMatMul": (2, 3), "DynamicQuantizeLSTM": (8, 9, 10, 11),
-    "GatherBlockQuantized": (2, 3),
+    "GatherBlockQuantized": (2, 3), "MatMulBnb4": (2,), "QMoE": (3, 6, 9, 11, 12, 13), "Quant": (1, 2, 3), "Trunc": (1, 2, 3, 4),
+    "QLinearConcat": (0, 1), "QLinearSoftmax": (1, 2, 3, 4), "QOrderedMatMul": (1, 3, 4),
 }  # fmt: skip
+_PACKED: dict[str, tuple[tuple[int, ...], str]] = {
+    "MatMulNBits": ((1,), "bits"), "QMoE": ((2, 5, 8), "expert_weight_bits"), "GatherBlockQuantized": ((0,), "bits"),
+    "MatMulBnb4": ((1,), ""),
+}  # fmt: skip
+"""The inputs of each op in which a byte may hold several weights, and the attribute that says of how many bits (4 without it)."""
 
 
 class Standings:
@@ -44,6 +55,7 @@ class Standings:
     def __init__(self) -> None:
         self._weights: set[str] = set()
         self._buffers: set[str] = set()
+        self._packed: dict[str, tuple[int, tuple[int, ...]]] = {}
 
     def learn(self, nodes: Iterable[onnx.NodeProto]) -> None:
         """See how nodes use tensors."""
@@ -53,6 +65,23 @@ class Standings:
                 for position in table.get(op, ()):
                     if position < len(names) and names[position]:
                         found.add(names[position])
+            if op in _PACKED:
+                self._learn_packed(node)
+
+    def _learn_packed(self, node: onnx.NodeProto) -> None:
+        positions, attribute = _PACKED[node.op_type]
+        said = {item.name: item.i for item in node.attribute}
+        shape = (said["N"], said["K"]) if "N" in said and "K" in said else ()
+        for position in positions:
+            if position < len(node.input) and node.input[position]:
+                self._packed[node.input[position]] = (said.get(attribute, 4), shape)
+
+    def unpacked(self, name: str, type: TensorType) -> TensorType:
+        """The type of a tensor by its weights, of which a byte may hold several."""
+        bits, shape = self._packed.get(name, (0, ()))
+        if not 1 < bits <= _BYTE or type.dtype not in ("uint8", "int8") or not type.shape:
+            return type
+        return TensorType.of(shape or (*type.shape[:-1], type.shape[-1] * max(1, _BYTE // bits)), f"uint{bits}")
 
     def of(self, name: str, dtype: str, elements: int, *, constant: bool = False) -> Standing:
         """The standing of a tensor.
