@@ -142,7 +142,7 @@ def bits(graph: Graph) -> Bits:
             continue
         for macs, left, right in _products(op, cost.macs, known):
             first, second = (right, left) if left.weight and not right.weight else (left, right)
-            of_weight = second.weight and not first.weight
+            of_weight = second.weight
             met |= second.names if of_weight else frozenset()
             key = (second.dtype if of_weight else None, second.dtype, first.dtype)
             sums[key] = sums.get(key, 0) + macs * op.times

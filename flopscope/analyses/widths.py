@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from flopscope.errors import GraphError
 from flopscope.graph import Graph, Op, Signature, Tensor, bits_of
+from flopscope.rules import price
 
 _DEQUANTISING = ("dequantize", "dequantize_per_tensor", "dequantize_per_channel", "dequantize_per_channel_group", "dequantize_per_token")
 _MOVING = frozenset(
@@ -68,7 +69,7 @@ def origin_of(value: Tensor, known: dict[int, Origin]) -> Origin:
 
 def _after(op: Op, value: Tensor, before: list[Origin]) -> Origin:
     """The origin of what an op makes."""
-    weight = bool(before) and all(origin.weight for origin in before)
+    weight = bool(before) and all(origin.weight for origin in before) and price(op.signature) is not None  # else it may read more
     names: frozenset[str] = frozenset().union(*(origin.names for origin in before)) if weight else frozenset()
     return Origin(_dtype_after(op, value, before), weight or _is_weight_besides(op, before), names)
 

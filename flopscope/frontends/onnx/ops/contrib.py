@@ -342,6 +342,8 @@ _COMPLEX_OF = {"float32": "complex64", "float64": "complex128", "float16": "comp
 def transform(call: Call) -> None:
     """A Fourier transform of real numbers over the last dimensions, or back; complex numbers are pairs."""
     x, dims = call[0], call.attr("signal_ndim", 1)
+    if not 1 <= dims <= len(x.shape):
+        raise InputError(f"signal_ndim is {dims}, where an input of {len(x.shape)} dimensions allows 1 to {len(x.shape)}")
     over = tuple(range(-dims, 0))
     if call.op == "Rfft":
         spectrum = call.between(call.out.shape[:-1], _COMPLEX_OF.get(x.dtype, "complex64"))
