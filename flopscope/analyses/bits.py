@@ -60,6 +60,8 @@ class Bits:
     """Whether all counts are lower bounds, because an op or the width of a type is not known."""
     assumed: str | None = None
     """The widths that were assumed, such as ``"w8a8"``."""
+    hidden: bool = False
+    """Whether the bytes are lower bounds, because a backend keeps weights to itself or the width of a type is not known."""
     weights: tuple[tuple[int, int], ...] = ()
     """Elements and bytes of each parameter that a product meets as a weight."""
 
@@ -107,7 +109,7 @@ class Bits:
             for row in self.rows
         ]  # fmt: skip
         counts = {"macs": self.macs, "bops": self.bops, "model_bytes": self.model_bytes, "buffer_bytes": self.buffer_bytes}
-        return {"assumed": self.assumed, "partial": self.partial, **counts, "rows": rows}
+        return {"assumed": self.assumed, "partial": self.partial, "bytes_partial": self.hidden, **counts, "rows": rows}
 
 
 def parse_widths(text: str) -> tuple[int, int]:
@@ -151,7 +153,8 @@ def bits(graph: Graph) -> Bits:
     sizes = {weight.name: (weight.type.stored_elements, _bytes(weight.type)) for weight in graph.parameters}
     weights = tuple(size for name, size in sizes.items() if name in met)
     stored = sum(size for _, size in sizes.values())
-    return Bits(_sorted(rows), stored, sum(_bytes(weight.type) for weight in graph.buffers), partial, None, weights)
+    hidden = any(_keeps_weights(op) for op in graph.ops) or any(width_of(weight.type.dtype) is None for weight in graph.parameters)
+    return Bits(_sorted(rows), stored, sum(_bytes(weight.type) for weight in graph.buffers), partial, None, hidden, weights)
 
 
 def _bytes(type: TensorType) -> int:
@@ -207,8 +210,8 @@ def _factors(op: Op, named: Mapping[str, list[Tensor]], known: dict[int, Origin]
         second = found[1] if len(found) > 1 else first
     if op.kind in _FOUR_BITS and _WEIGHT not in named:
         second = replace(second, dtype="uint4", weight=True)
-    if str(op.signature.get("dtype", "")).startswith("q") and op.kind.startswith("quantized_"):  # the layers that keep their weights
-        second = Origin(str(op.signature["dtype"]), weight=True)
+    if _keeps_weights(op):
+        second = Origin(str(op.signature.get("dtype", "qint8")), weight=True)
     if "params" in named:
         second = origin_of(named["params"][0], known)
         second = replace(
@@ -217,13 +220,18 @@ def _factors(op: Op, named: Mapping[str, list[Tensor]], known: dict[int, Origin]
     return _as_run(op, first), second
 
 
+def _keeps_weights(op: Op) -> bool:
+    """Whether a layer keeps its weights to itself, as PyTorch's quantised recurrent ones do."""
+    return op.kind in ("quantized_lstm", "quantized_gru") or op.kind.startswith("quantized::quantized_")
+
+
 def _is_matrix(value: Tensor) -> bool:
     return len(value.shape) > 1
 
 
 def _as_run(op: Op, activation: Origin) -> Origin:
     """What a layer makes of its input before it multiplies."""
-    dynamic = "dynamic" in op.target or (op.kind.startswith("quantized_") and op.signature.get("use_dynamic"))
+    dynamic = "dynamic" in op.target or _keeps_weights(op)
     runs_small = dynamic and "fp16" not in op.target and op.signature.get("dtype") != "float16"
     return replace(activation, dtype=_DYNAMIC) if runs_small else activation
 

@@ -32,10 +32,11 @@ def bits_text(found: Bits, style: TableFormat, exact: bool) -> str:
     if style != "table":
         return table
     at_least = "at least " if found.partial else ""
+    stored = f"{'at least ' if found.hidden else ''}{found.model_bytes:,} bytes of parameters ({si(found.model_bytes, 'B')})"
     lines = [
         *([f"assumed {found.assumed}: every product with a weight, and activations alike"] if found.assumed else []),
         f"MACs    {at_least}{found.macs:,}",
         f"BOPs    {at_least}{found.bops:,}   (MACs x weight bits x activation bits)",
-        f"model   {found.model_bytes:,} bytes of parameters ({si(found.model_bytes, 'B')}); buffers {found.buffer_bytes:,}",
+        f"model   {stored}; buffers {found.buffer_bytes:,}",
     ]
     return table + "\n" + "\n".join(lines) + "\n"

@@ -130,6 +130,22 @@ def test_packed_layers_of_pytorch() -> None:
     assert (row.activation, row.macs) == ("float32", 3 * 8 * 16)
 
 
+def test_packed_recurrent_layers_are_answered_again_and_again_and_say_that_their_weights_are_hidden() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from torch.ao.quantization import quantize_dynamic
+
+        layer = quantize_dynamic(nn.Sequential(nn.LSTM(16, 4)), {nn.LSTM}, dtype=torch.qint8)
+        cell = quantize_dynamic(nn.Sequential(nn.GRUCell(16, 4)), {nn.GRUCell}, dtype=torch.qint8)
+        half = quantize_dynamic(nn.Sequential(nn.LSTM(16, 4)), {nn.LSTM}, dtype=torch.float16)
+    for _ in range(2):
+        found = _bits(layer, torch.zeros(3, 2, 16))
+        assert found.rows == (Row("qint8", 8, "quint8", 8, 3 * 2 * 16 * (16 + 4)),)
+        assert found.hidden
+    assert _bits(cell, torch.zeros(2, 16)).rows == (Row("qint8", 8, "quint8", 8, 2 * 12 * (16 + 4)),)
+    assert _bits(half, torch.zeros(3, 2, 16)).rows == (Row("float16", 16, "float32", 32, 3 * 2 * 16 * (16 + 4)),)
+
+
 @pytest.mark.parametrize("name", ["mobilenet_v2", "resnet18"])
 def test_quantised_models_of_torchvision_multiply_as_often_as_their_float_versions(name: str) -> None:
     torchvision = pytest.importorskip("torchvision")

@@ -293,6 +293,22 @@ def last_convolution(given: Given) -> list[Typed]:
     return [(given.dtype(0), (batch, *windows(given, tuple(sizes), tuple(kernel)), weight[0]))]
 
 
+@types("ConvTransposeWithDynamicPads", domain=CONTRIB)
+def transposed(given: Given) -> list[Typed]:
+    """``[n, o, *s']``: the padding is an input."""
+    batch, _, *sizes = given.shape(0)
+    weight, dims = given.shape(1), len(given.shape(0)) - 2
+    pads = given.must_know(2) if given.has(2) else [0] * 2 * dims
+    ones, zeros = (1,) * dims, (0,) * dims
+    strides, dilations = given.attr("strides") or ones, given.attr("dilations") or ones
+    more = given.attr("output_padding") or zeros
+    found = [
+        strides[i] * (size - 1) + more[i] + dilations[i] * (weight[2 + i] - 1) + 1 - pads[i] - pads[i + dims]
+        for i, size in enumerate(sizes)
+    ]
+    return [(given.dtype(0), (batch, weight[1] * given.attr("group", 1), *found))]
+
+
 @types("QLinearConv", domain=CONTRIB)
 def quantised_convolution(given: Given) -> list[Typed]:
     """``[n, o, *s']``, or with channels last."""

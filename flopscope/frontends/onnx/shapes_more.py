@@ -13,7 +13,7 @@ from flopscope.graph import TensorType
 @types(
     "RotaryEmbedding", "MRotaryEmbedding", "NGramRepeatBlock", "GroupNorm", "BiasAdd", "BiasSoftmax", "Inverse", "ReluGrad", "ScaledSiLU",
     "Trilu", "QLinearSigmoid", "QLinearLeakyRelu", "QLinearSoftmax", "DropoutGrad", "QOrderedGelu", "QOrderedLayerNormalization",
-    "BiasDropoutGrad", "GeluGrad", "FastGeluGrad", "SigmoidGrad", "TanhGrad", domain=CONTRIB,
+    "GeluGrad", "FastGeluGrad", "SigmoidGrad", "TanhGrad", domain=CONTRIB,
 )  # fmt: skip
 def like_first(given: Given) -> list[Typed]:
     """Like the first input."""
@@ -221,6 +221,12 @@ def searched(given: Given) -> list[Typed]:
     batch, length = given.shape(0)[0], given.must_know(1)[0]
     many = given.ints(4) if given.has(3) and len(given.values) > 4 and given.attr("early_stopping") is not None else None
     return [("int32", (batch, *many[:1], length) if many else (batch, length))]
+
+
+@types("IsAllFinite", domain=CONTRIB)
+def all_finite(_: Given) -> list[Typed]:
+    """One truth."""
+    return [("bool", ())]
 
 
 # -- training -----------------------------------------------------------------------------------------------------------------

@@ -20,6 +20,31 @@ def type_name(value: torch.ScriptObject) -> str:
     return str(value._type().qualified_name()).removeprefix(_PREFIX)
 
 
+_SIZED_BY_OPERANDS = "rnn.CellParamsBase"
+"""Cells keep their weights to themselves, but all their sizes are those of the inputs and of the state."""
+
+
+class _Itself:
+    """A script object as a part of a key: equal to itself alone, because most of their classes refuse to be compared."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: torch.ScriptObject) -> None:
+        self._value = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Itself) and self._value is other._value
+
+    def __hash__(self) -> int:
+        return id(self._value)
+
+
+def key_of(value: torch.ScriptObject) -> Any:
+    """What the answer of an op can depend on of a script object."""
+    name = type_name(value)
+    return name if name == _SIZED_BY_OPERANDS else _Itself(value)
+
+
 def packed(value: torch.ScriptObject) -> Packed | None:
     """The weights in a script object, or ``None`` where it holds none, or keeps them to itself."""
     with _disable_current_modes():

@@ -33,6 +33,7 @@ from flopscope.frontends.torch.memo import Entry, entry_of
 from flopscope.frontends.torch.packed import call_packed
 from flopscope.frontends.torch.real import DataNeeded, RealRuns
 from flopscope.frontends.torch.schema import flat_tensors, indexes_by_mask, map_tensors, schema_of
+from flopscope.frontends.torch.script_objects import key_of
 from flopscope.frontends.torch.sparse import is_sparse, knows_result
 from flopscope.frontends.torch.special import PASS, SPECIAL
 from flopscope.graph import Op
@@ -186,6 +187,8 @@ class Tracer(RealRuns, TorchDispatchMode):
                 cell = self.cell_of(item)
                 operands.append(cell)
                 key.append(cell.type)
+            elif isinstance(item, torch.ScriptObject):
+                key.append(key_of(item))
             else:
                 key.append(item)
 

@@ -9,6 +9,7 @@ import pytest
 
 from flopscope.errors import InputError
 from flopscope.frontends.onnx import trace
+from flopscope.frontends.onnx.ops import known_ops
 from flopscope.report import Report
 from tests.frontends.onnx.contrib_models import CASES, Case, f, model_of
 
@@ -40,6 +41,12 @@ def test_types_are_those_that_onnxruntime_gives(case: Case) -> None:
     if case.op == "Unique":  # an upper bound, which arange(6) reaches
         assert len(np.unique(case.inputs[0])) == 6
     assert found == [(result.shape, str(result.dtype)) for result in results]
+
+
+def test_every_op_of_the_table_is_among_the_cases_or_known_to_be_uncounted() -> None:
+    known = {op for domain, op in known_ops() if domain == "com.microsoft"}
+    uncounted = {"GreedySearch", "BeamSearch", "WhisperBeamSearch", "Sampling", "NGramRepeatBlock"}
+    assert known == {case.op for case in CASES if case.domain == "com.microsoft"} | uncounted
 
 
 def _one(op: str, inputs: tuple[Any, ...], outputs: int = 1, constants: tuple[int, ...] = (), **attributes: Any) -> Report:

@@ -5,6 +5,7 @@ from flopscope.frontends.onnx.ops import (
     contrib,
     contrib_attention,
     contrib_products,
+    contrib_training,
     elementwise,
     layers,
     movement,
@@ -14,4 +15,15 @@ from flopscope.frontends.onnx.ops import (
 from flopscope.frontends.onnx.ops.table import known_ops as known_ops
 from flopscope.frontends.onnx.ops.table import lowering_of as lowering_of
 
-FAMILIES = (contractions, contrib, contrib_attention, contrib_products, elementwise, layers, movement, quantized, recurrent)
+FAMILIES = (
+    contractions,
+    contrib,
+    contrib_attention,
+    contrib_products,
+    contrib_training,
+    elementwise,
+    layers,
+    movement,
+    quantized,
+    recurrent,
+)

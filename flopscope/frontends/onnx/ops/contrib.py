@@ -1,4 +1,4 @@
-"""The other contrib ops: normalisations and activations with what is added before, ops on small integers, lookups, transforms, training."""
+"""The other contrib ops: normalisations and activations with what is added before, ops on small integers, lookups and transforms."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from flopscope.errors import InputError
 from flopscope.frontends.onnx.ops.contrib_attention import biased
-from flopscope.frontends.onnx.ops.layers import rms_norm, softmax
+from flopscope.frontends.onnx.ops.layers import rms_norm
 from flopscope.frontends.onnx.ops.movement import gather, gather_elements
 from flopscope.frontends.onnx.ops.quantized import dequantize, quantize
 from flopscope.frontends.onnx.ops.table import CONTRIB, EXTENSIONS, QUANTISERS, lowers, plain
@@ -15,9 +15,7 @@ from flopscope.frontends.onnx.values import Call, Slot
 plain(
     {
         "QuickGelu": "silu", "ScaledSiLU": "silu", "IsAllFinite": "isfinite", "Trilu": "tril", "Pad": "pad", "Inverse": "linalg_inv",
-        "ReduceSumInteger": "sum", "MulInteger": "mul", "ReluGrad": "threshold_backward", "GeluGrad": "gelu_backward",
-        "SigmoidGrad": "sigmoid_backward", "TanhGrad": "tanh_backward", "SoftmaxGrad": "_softmax_backward_data",
-        "SoftmaxGrad_13": "_softmax_backward_data", "LogSoftmaxGrad": "_log_softmax_backward_data",
+        "ReduceSumInteger": "sum", "MulInteger": "mul",
     },
     CONTRIB,
 )  # fmt: skip
@@ -368,37 +366,3 @@ def unpriced(call: Call) -> None:
     read: dict[str, Any] = {f"input{i}": slot for i, slot in enumerate(call.inputs) if slot is not None}
     call.add(f"{CONTRIB}::{call.op}", call.outputs, **read)
     call.notes.append(f"{call.op} is not counted: {_UNPRICED[call.op]}")
-
-
-# -- training -----------------------------------------------------------------------------------------------------------------
-
-
-@lowers("DropoutGrad", domain=CONTRIB)
-def dropout_grad(call: Call) -> None:
-    """``g * mask / (1 - p)``."""
-    call.add("native_dropout_backward", call.out, grad_output=call[0], mask=call[1])
-
-
-@lowers("SoftmaxCrossEntropyLossInternal", domain=CONTRIB)
-def cross_entropy(call: Call) -> None:
-    """The logarithms of the probabilities, and the mean of those of the labels."""
-    scores = call[0]
-    logarithms = call.outputs[1] if len(call.outputs) > 1 and call.outputs[1] is not None else call.between(scores.shape, scores.dtype)
-    inner = Call("", "LogSoftmax", 13, {"axis": 1}, [scores], [logarithms], call.pieces)
-    softmax(inner)
-    call.add("nll_loss", call.out, input=logarithms, target=call[1], weight=call.get(2))
-
-
-@lowers("SoftmaxCrossEntropyLossGrad", "SoftmaxCrossEntropyLossInternalGrad", domain=CONTRIB)
-def cross_entropy_grad(call: Call) -> None:
-    """``(exp(log p) - onehot) g``: as the backward of a logarithmic softmax."""
-    call.add("_log_softmax_backward_data", call.out, grad_output=call[0], output=call[1], target=call[2])
-
-
-@lowers("InPlaceAccumulatorV2", domain=CONTRIB)
-def accumulate(call: Call) -> None:
-    """``sum += value``."""
-    flag, total = call.outputs[0], call.outputs[1] if len(call.outputs) > 1 else None
-    call.add("add", total or call.between(call[0].shape, call[0].dtype), input=call[0], other=call[1])
-    if flag is not None:
-        call.add("full", flag)
