@@ -61,6 +61,8 @@ class Constants:
         Raises:
             InputError: it has no value, or one that is not what it says.
         """
+        if len(node.output) != 1:
+            raise InputError(f"it is a constant with {len(node.output)} outputs instead of one")
         name = node.output[0]
         for key in ("value", "value_int", "value_ints", "value_float", "value_floats", "value_string", "value_strings", "sparse_value"):
             if key in attributes:

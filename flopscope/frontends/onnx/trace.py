@@ -19,6 +19,8 @@ from flopscope.frontends.onnx.values import Value
 from flopscope.frontends.onnx.walker import Context, Price, Walker
 from flopscope.graph import Graph, Op, Signature, Tensor
 
+_CONFUSED = (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError, MemoryError, ZeroDivisionError)
+"""What reading attributes and names of another kind than ONNX's own rules allow may raise. The cause is chained."""
 BRANCHES: tuple[Branch, ...] = ("costlier", "then", "else")
 
 
@@ -92,6 +94,8 @@ def _explained(model: Any) -> Iterator[None]:
         raise InputError(f"{_place(model)}: the file is damaged: a name in it is no text ({error.reason})") from error
     except RecursionError as error:
         raise InputError(f"{_place(model)}: its graphs are nested too deeply") from error
+    except _CONFUSED as error:
+        raise InputError(f"{_place(model)}: it makes no sense here ({type(error).__name__}: {error}); is the file damaged?") from error
 
 
 def _place(model: Any) -> str:
