@@ -17,7 +17,7 @@ from torch.nn.utils import parametrize, prune
 
 import flopscope
 from flopscope import Cost
-from flopscope.errors import NeedsDataError, SpecError, TraceError
+from flopscope.errors import InputError, NeedsDataError, SpecError, TraceError
 from flopscope.frontends.sources.spec import load
 
 A = flopscope.analyze
@@ -307,6 +307,23 @@ def test_sparse_weights_and_sparse_tensors_made_inside() -> None:
     assert counted(built) == 2 * 5
 
 
+@pytest.mark.parametrize(
+    ("make", "values", "indices"),
+    [
+        (lambda: SPARSE.to_sparse(), STORED, 2 * STORED),
+        (lambda: SPARSE.to_sparse_csr(), STORED, (6 + 1) + STORED),
+        (lambda: SPARSE.to_sparse_csc(), STORED, (8 + 1) + STORED),
+        (lambda: torch.eye(8).to_sparse_bsr((2, 2)), 4 * 2 * 2, (4 + 1) + 4),
+    ],
+    ids=["coo", "csr", "csc", "bsr"],
+)
+def test_sparse_buffers_are_listed_as_they_are_stored(make: Any, values: int, indices: int) -> None:
+    report = A(Graph(make()), "8x5")
+    [buffer] = report.graph.buffers
+    assert (buffer.type.stored_elements, buffer.indices) == (values, indices)
+    assert f"buffers {values + indices:,}, of which {indices} indices of sparse ones)" in report.to_text()
+
+
 def test_nested_tensors() -> None:
     parts = [torch.rand(3, 8), torch.rand(5, 8)]
     for layout in (torch.jagged, torch.strided):
@@ -314,6 +331,26 @@ def test_nested_tensors() -> None:
         assert counted(report) == (3 + 5) * 8 * 8
     inside = A(lambda a, b: small(torch.nested.as_nested_tensor([a, b], layout=torch.jagged)), "3x8", "5x8")
     assert counted(inside) == (3 + 5) * 8 * 8
+
+
+@pytest.mark.parametrize("shapes", [((3, 8), (5, 7)), ((2, 3, 8), (2, 5, 8))])
+def test_nested_inputs_that_cannot_be_jagged_are_refused_with_advice(shapes: Any) -> None:
+    nested = torch.nested.nested_tensor([torch.rand(shape) for shape in shapes])
+    with pytest.raises(InputError, match=r"differ in nothing but their first dimension .* Move the dimension .* or pad") as refused:
+        A(small, nested)
+    assert ", ".join(map(str, shapes)) in str(refused.value)
+
+
+def test_modules_without_jagged_attention_say_to_pad() -> None:
+    layer = nn.TransformerEncoderLayer(8, 2, batch_first=True).eval()
+    with pytest.raises(TraceError, match=r"Nested inputs are taken as jagged ones: .* give a padded tensor"):
+        A(layer, torch.nested.nested_tensor([torch.rand(3, 8), torch.rand(5, 8)]))
+
+
+@pytest.mark.parametrize("make", [torch.nested.nested_tensor, torch.nested.as_nested_tensor])
+def test_strided_nested_tensors_made_inside_are_one_clear_error(make: Any) -> None:
+    with pytest.raises(TraceError, match="makes a nested tensor of the strided layout"):
+        A(lambda a, b: make([a, b]), "3x8", "5x8")
 
 
 def test_attention_on_nested_tensors_is_one_clear_error() -> None:
