@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from torch.utils._python_dispatch import _disable_current_modes
 
 from flopscope.analyses.attention import attention_notes
-from flopscope.analyses.totals import flops_of
+from flopscope.analyses.totals import weight_of
 from flopscope.errors import InputError, UncountedError
 from flopscope.frontends.torch.inputs import dtype_of, tensors_from_text
 from flopscope.frontends.torch.programs import unwrapped
@@ -62,7 +62,7 @@ def analyze(
     with _disable_current_modes():
         model, args, kwargs = unwrapped(model, args, kwargs)
         args, kwargs = tensors_from_text((args, kwargs), dtype_of(model))
-    graph = trace(model, args, kwargs, execute=execute, attention=attention, opaque=module_classes(), weigh=flops_of)
+    graph = trace(model, args, kwargs, execute=execute, attention=attention, opaque=module_classes(), weigh=weight_of)
     graph.notes.extend(attention_notes(graph, effective=attention == "effective"))
     report = Report(graph)
     if strict and report.total.partial:

@@ -54,6 +54,33 @@ def test_a_condition_on_data_costs_what_its_costlier_branch_costs(swapped: bool)
     assert "upper bound: which branch of cond" in report.notes[0]
 
 
+def test_the_bound_of_a_condition_is_one_of_flops_alone() -> None:
+    """Eight sines of 24 elements are more FLOPs than a product of 8 MACs; the product has more MACs, and the note says that it may."""
+
+    def sines(x: Tensor) -> Tensor:
+        return (x.sin().sin().sin().sin().sin().sin().sin().sin()).sum().reshape(1)
+
+    def product(x: Tensor) -> Tensor:
+        return x[:1, :8] @ x[0]
+
+    report = A(lambda x: torch.cond(x.sum() > 0, sines, product, (x,)), X)
+    assert report.total.macs == 0 < A(product, X).total.macs == 8
+    assert report.total.flops >= 8 * 24 > A(product, X).total.flops
+    assert "bounds FLOPs alone: MACs, access and everything else are those of this branch" in report.notes[0]
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_a_branch_of_unknown_cost_makes_a_condition_partial(swapped: bool) -> None:
+    def unknown(x: Tensor) -> Tensor:
+        return torch.ops.aten._test_functorch_fallback(x, x)
+
+    branches = (unknown, large) if swapped else (large, unknown)
+    report = A(lambda x: torch.cond(x.sum() > 0, *(lambda x, m=m: m(x) for m in branches), (x,)), X)
+    assert report.total.partial
+    assert [row.op for row in report.uncounted] == ["aten::_test_functorch_fallback"]
+    assert "ops that no rule prices is counted, which bounds nothing" in report.notes[0]
+
+
 def test_a_condition_on_a_known_value_costs_what_its_branch_costs() -> None:
     report = A(lambda p, x: torch.cond(p, lambda x: small(x), lambda x: large(x), (x,)), torch.tensor(True), X)
     assert counted(report) == SMALL

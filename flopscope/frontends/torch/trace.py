@@ -64,7 +64,8 @@ def trace(
         opaque: module classes that become one op each, whatever is inside them.
         watch: makes the listener that is told about modules in place of the recorder, which it must tell in turn.
         readable: the ids of weights whose values the model may read.
-        weigh: tells what some ops cost, so that the costlier branch of a condition is known; by default the elements that they move.
+        weigh: tells how many of some ops have no known cost, and the FLOPs of the others, so that the costlier branch of a condition is
+            known; by default branches are compared by the elements that they move.
 
     Raises:
         InputError: the inputs do not fit the model's signature.
