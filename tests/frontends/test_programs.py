@@ -236,6 +236,21 @@ def test_a_scripted_model_that_reads_values() -> None:
     assert counted(A(torch.jit.script(Reads()), torch.ones(3, 8))) == 3 * 3 * 8
 
 
+def test_a_scripted_model_that_does_not_fit_its_input_says_where() -> None:
+    with pytest.raises(TraceError, match=r"TorchScript: RuntimeError at `return F.linear\(input, self.weight, self.bias\)`"):
+        A(torch.jit.script(nn.Sequential(nn.Linear(8, 8))), "3x9")
+
+
+@pytest.mark.parametrize(("kind", "ops"), [("scripted", "2 ops"), ("exported", "2 ops"), ("DataParallel", "")])
+def test_what_a_program_does_not_tell_of_its_modules_is_said(kind: str, ops: str) -> None:
+    report = A(PROGRAMS[kind](net()), "1x3x8x8")
+    assert [note for note in report.notes if "which read no weight of a submodule" in note and note.startswith(ops)] == report.notes
+    assert bool(report.notes) == bool(ops)
+    deep = nn.Sequential(nn.Sequential(nn.Sequential(net())))
+    assert A(torch.jit.script(deep), "1x3x8x8").notes[0].startswith("2 ops of a scripted")
+    assert A(torch.jit.script(small), X).notes == []
+
+
 def test_programs_in_files(tmp_path: Path) -> None:
     torch.jit.save(torch.jit.script(net()), tmp_path / "net.pt")
     torch.export.save(torch.export.export(net(), (torch.rand(1, 3, 8, 8),)), tmp_path / "net.pt2")

@@ -201,7 +201,7 @@ def _once(call: _Call, execute: bool, gradients: bool, notes: list[str]) -> Grap
                     output = list(output)  # nothing has run until then
         except (FlopscopeError, KeyboardInterrupt):
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise _explained(error, tracer, recorder, graph, _hint_on((call.args, call.kwargs))) from error
         else:
             graph.outputs = [tracer.value_of(leaf) for leaf in _tensors_in(output)]
@@ -216,7 +216,12 @@ def _complete(graph: Graph, tracer: Tracer, recorder: Recorder, census: Census, 
     graph.ops = tracer.ops
     graph.weights = tracer.weights
     if census.programs:
-        scope_by_weights(graph.ops, census.programs, census.inventory)
+        left = scope_by_weights(graph.ops, census.programs, census.inventory)
+        if left:
+            graph.notes.append(
+                f"{left} op{'s' * (left > 1)} of a scripted, exported or fx program, which read no weight of a submodule, are listed with the "
+                "program itself: not all of its submodules run one by one"
+            )
     graph.list_parameters = partial(census.inventory.weight_list, True)
     graph.list_buffers = partial(census.inventory.weight_list, False)
     graph.list_modules = recorder.module_list()
@@ -252,12 +257,19 @@ def _hint_on(inputs: Any) -> str:
     return ""
 
 
-def _explained(error: Exception, tracer: Tracer, recorder: Recorder, graph: Graph, hint: str) -> FlopscopeError:
+def _of_script(lines: Sequence[str]) -> str:
+    """What the interpreter of scripted code says, and the line of the model where it does; its first line says neither."""
+    marks = [number for number, line in enumerate(lines) if "<--- HERE" in line and number]
+    where = f" at `{lines[marks[-1] - 1].strip()}`" if marks else ""
+    return f"TorchScript: {lines[-1].strip().rstrip(':')}{where}"
+
+
+def _explained(error: BaseException, tracer: Tracer, recorder: Recorder, graph: Graph, hint: str) -> FlopscopeError:
     """The error of a model, with where it happened and on which inputs."""
     kinds = Counter(str(value.type) for value in graph.inputs)
     inputs = ", ".join(kind if count == 1 else f"{count} x {kind}" for kind, count in kinds.items()) or "no tensors"
     lines = str(error).strip().splitlines() or [""]
-    first_line = f"TorchScript: {lines[-1]}" if "TorchScript interpreter" in lines[0] else lines[0]
+    first_line = _of_script(lines) if "TorchScript interpreter" in lines[0] else lines[0]
     if isinstance(error, TypeError) and "forward()" in first_line and not tracer.ops:
         return InputError(f"{graph.name} cannot be called with these inputs ({inputs}): {first_line}{hint and '.'}{hint}")
     if "NestedTensorImpl" in first_line:
