@@ -219,8 +219,8 @@ def _complete(graph: Graph, tracer: Tracer, recorder: Recorder, census: Census, 
         left = scope_by_weights(graph.ops, census.programs, census.inventory)
         if left:
             graph.notes.append(
-                f"{left} op{'s' * (left > 1)} of a scripted, exported or fx program, which read no weight of a submodule, are listed with the "
-                "program itself: not all of its submodules run one by one"
+                f"{left} op{'s' * (left > 1)} of a scripted, exported or fx program, which read no weight of a submodule, are listed with "
+                "the program itself: not all of its submodules run one by one"
             )
     graph.list_parameters = partial(census.inventory.weight_list, True)
     graph.list_buffers = partial(census.inventory.weight_list, False)
