@@ -260,6 +260,8 @@ class Weight:
     trainable: bool = True
     shared_as: tuple[str, ...] = ()
     """The other names of the same tensor."""
+    indices: int = 0
+    """Of a sparse tensor, how many indices are stored beside its elements."""
 
 
 @dataclass(eq=False)

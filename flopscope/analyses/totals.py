@@ -42,9 +42,10 @@ def total(graph: Graph) -> Cost:
     return replace(found, params=sum(weight.type.elements for weight in graph.parameters))
 
 
-def flops_of(ops: Sequence[Op]) -> int:
-    """The FLOPs of some ops together."""
-    return sum_of(counted(ops)).flops
+def weight_of(ops: Sequence[Op]) -> tuple[int, int]:
+    """How many of some ops no rule prices, and the FLOPs of the others: unknown cost outweighs any that is known."""
+    found = sum_of(counted(ops))
+    return found.uncounted, found.flops
 
 
 def counted(ops: Sequence[Op]) -> Mapping[Signature, int]:

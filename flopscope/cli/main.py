@@ -15,7 +15,7 @@ import click
 
 from flopscope.cli.asking import Asked, model_options, output_options
 from flopscope.cli.explain import conventions, doctor, explain, why
-from flopscope.cli.output import emit, patience
+from flopscope.cli.output import emit, patience, results_only
 from flopscope.cli.sweep import sweep
 from flopscope.errors import FlopscopeError, OptionError, UncountedError
 from flopscope.version import __version__
@@ -113,7 +113,8 @@ def compare(specs: Sequence[str], asked: Asked, style: str, output: Path | None,
     from flopscope.report import Comparison
 
     _check_convention(convention)
-    comparison = Comparison({spec: asked.report(spec, strict=strict) for spec in progress(specs, "analysing")})
+    with results_only():
+        comparison = Comparison({spec: asked.report(spec, strict=strict) for spec in progress(specs, "analysing")})
     if style == "json":
         text = json.dumps(comparison.to_dicts(convention), indent=2) + "\n"
     else:

@@ -97,12 +97,14 @@ def summary(report: Report) -> str:
     """The exact totals, and everything that a reader must know besides."""
     total = report.total
     at_least = "at least " if total.partial else ""
-    buffers = sum(weight.type.elements for weight in report.graph.buffers)
+    indices = sum(weight.indices for weight in report.graph.buffers)
+    buffers = indices + sum(weight.type.stored_elements for weight in report.graph.buffers)
+    of_sparse = f", of which {indices:,} indices of sparse ones" if indices else ""
     trainable = sum(weight.type.elements for weight in report.graph.parameters if weight.trainable)
     lines = [
         f"MACs    {at_least}{total.macs:,}",
         f"FLOPs   {at_least}{total.flops:,}   (2 per MAC, plus all other arithmetic)",
-        f"params  {total.params:,}   ({trainable:,} trainable; buffers {buffers:,})",
+        f"params  {total.params:,}   ({trainable:,} trainable; buffers {buffers:,}{of_sparse})",
         f"access  {at_least}{total.access:,} elements, {si(total.access_bytes, 'B')} "
         f"({si(total.bytes_read, 'B')} read, {si(total.bytes_written, 'B')} written)",
         f"inputs  {counted(str(value.type) for value in report.graph.inputs) or 'none'}",

@@ -6,7 +6,6 @@ from collections import ChainMap
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from flopscope.cost import ZERO
 from flopscope.errors import InputError
 from flopscope.frontends.onnx.attributes import attributes_of, value_of
 from flopscope.frontends.onnx.blocks import Block, flattened
@@ -209,10 +208,12 @@ def _if(walker: Walker, node: onnx.NodeProto, values: Sequence[Value | None], en
     return results[best]
 
 
-def _cost(block: Block, walker: Walker) -> tuple[int, int, int]:
-    """FLOPs, bytes and ops of a block: the first difference decides which branch costs more."""
-    costs = [(walker.price(pending.signature) or ZERO, times) for pending, times in flattened(block)]
-    return sum(c.flops * n for c, n in costs), sum(c.access_bytes * n for c, n in costs), sum(n for _, n in costs)
+def _cost(block: Block, walker: Walker) -> tuple[int, int, int, int]:
+    """Uncounted ops, FLOPs, bytes and ops of a block: the first difference decides which branch costs more."""
+    costs = [(walker.price(pending.signature), times) for pending, times in flattened(block)]
+    known = [(cost, times) for cost, times in costs if cost is not None]
+    unknown = sum(times for cost, times in costs if cost is None)
+    return unknown, sum(c.flops * n for c, n in known), sum(c.access_bytes * n for c, n in known), sum(n for _, n in costs)
 
 
 def _loop(walker: Walker, node: onnx.NodeProto, values: Sequence[Value | None], env: Env, block: Block, context: Context) -> list[Value]:
