@@ -17,7 +17,8 @@ from flopscope.graph import TensorType
 if TYPE_CHECKING:
     import onnx
 
-_DEFAULT_LENGTH, _DEFAULT_SIDE = 128, 224
+CHOICES = ((128, 224), (512, 512), (16_000, 1024), (1, 1))
+"""Lengths of sequences and sides of images that are tried where a file leaves them open, until one fits."""
 _TEXT = re.compile(r"(?:(?P<name>.+?)[:=])?(?P<shape>\d+(?:[x,]\d+)*|\(\))(?::(?P<dtype>[a-z]\w*))?")
 _DIM = re.compile(r"(?P<name>[^=]+)=(?P<size>\d+)")
 
@@ -43,7 +44,14 @@ def parse_dims(texts: Sequence[str]) -> dict[str, int]:
 class Inputs:
     """The inputs of a model, and the sizes of its dynamic dimensions."""
 
-    def __init__(self, graph: onnx.GraphProto, asked: Sequence[Any], named: Mapping[str, Any], dims: Mapping[str, int]) -> None:
+    def __init__(
+        self,
+        graph: onnx.GraphProto,
+        asked: Sequence[Any],
+        named: Mapping[str, Any],
+        dims: Mapping[str, int],
+        choice: tuple[int, int] = CHOICES[0],
+    ) -> None:
         """Bring together what the file declares and what was asked for.
 
         Args:
@@ -51,6 +59,7 @@ class Inputs:
             asked: shapes as text, or arrays, in the order of the inputs; a text may name its input (``"images:1x3x640x640"``).
             named: the same by the names of the inputs.
             dims: sizes of named dimensions.
+            choice: the length of sequences and the side of images where the file leaves them open.
 
         Raises:
             InputError: something asked for does not fit the model.
@@ -59,6 +68,7 @@ class Inputs:
         weights = {tensor.name for tensor in graph.initializer} | {sparse.values.name for sparse in graph.sparse_initializer}
         self._declared = {value.name: value for value in graph.input if value.name not in weights}
         self.dims = dict(dims)
+        self._choice = choice
         self.defaults: dict[str, int] = {}
         """Sizes that were made up, by the name of the dimension, or of the input and the position."""
         self._learned = _met_by_weights(graph)
@@ -144,7 +154,23 @@ class Inputs:
             return self.dims[size]
         key = size if isinstance(size, str) else f"{name}[{position}]"
         learned = self._learned.get((name, position - len(shape)))
-        return self.defaults.setdefault(key, learned or _default(key if isinstance(size, str) else "", position, shape))
+        return self.defaults.setdefault(key, learned or self._default(key if isinstance(size, str) else "", position, shape))
+
+    def _default(self, name: str, position: int, shape: Sequence[Any]) -> int:
+        """A size for an open dimension: one for the batch, a length for tokens, a side for images, and else one."""
+        length, side = self._choice
+        low = name.lower()
+        if position == 0 or "batch" in low:
+            return 1
+        if "past" in low:
+            return length
+        if any(word in low for word in ("height", "width", "img", "image")) or (len(shape) == 4 and position >= 2) or low in ("h", "w"):
+            return side
+        if len(shape) == 4 and position == 1:
+            return 3
+        if any(word in low for word in ("seq", "len", "token", "time", "frames")) or (len(shape) in (2, 3) and position == 1):
+            return length
+        return 1
 
     def bound(self, size: int | str | None) -> int | None:
         """The size of a dimension by its name, or the number that it is already."""
@@ -170,22 +196,6 @@ def _met_by_weights(graph: onnx.GraphProto) -> dict[tuple[str, int], int]:
             groups = next((attribute.i for attribute in node.attribute if attribute.name == "group"), 1)
             found.setdefault((name, 1 - len(shape)), shape[1] * groups)
     return found
-
-
-def _default(name: str, position: int, shape: Sequence[Any]) -> int:
-    """A size for an open dimension: one for the batch, a length for tokens, a side for images, and else one."""
-    low = name.lower()
-    if position == 0 or "batch" in low:
-        return 1
-    if "past" in low:
-        return _DEFAULT_LENGTH
-    if any(word in low for word in ("height", "width", "img", "image")) or (len(shape) == 4 and position >= 2) or low in ("h", "w"):
-        return _DEFAULT_SIDE
-    if len(shape) == 4 and position == 1:
-        return 3
-    if any(word in low for word in ("seq", "len", "token", "time", "frames")) or (len(shape) in (2, 3) and position == 1):
-        return _DEFAULT_LENGTH
-    return 1
 
 
 def _parsed(item: Any, declared: Mapping[str, Any]) -> tuple[str | None, tuple[tuple[int, ...], str | None, Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flopscope.cost import ZERO, Cost
 from flopscope.errors import FlopscopeError, InputError, OptionError
@@ -13,11 +13,14 @@ from flopscope.frontends.onnx.blocks import Block, flattened
 from flopscope.frontends.onnx.checks import check_model
 from flopscope.frontends.onnx.control import Branch, declared_types
 from flopscope.frontends.onnx.external import check_external
-from flopscope.frontends.onnx.inputs import Inputs
+from flopscope.frontends.onnx.inputs import CHOICES, Inputs
 from flopscope.frontends.onnx.reading import Source, read
 from flopscope.frontends.onnx.values import Value
 from flopscope.frontends.onnx.walker import Context, Price, Walker
 from flopscope.graph import Graph, Op, Signature, Tensor
+
+if TYPE_CHECKING:
+    import onnx
 
 _CONFUSED = (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError, MemoryError, ZeroDivisionError)
 """What reading attributes and names of another kind than ONNX's own rules allow may raise. The cause is chained."""
@@ -65,8 +68,7 @@ def trace(
         source = model if isinstance(model, Source) else read(model)
         if check and source.path is not None:
             check_external(source.proto.graph, source.path.parent)
-        walked = _walked(source, inputs, named or {}, dims or {}, branch, price)
-        return _graph(source, *walked)
+        return _graph(source, *_fitting(source, inputs, named or {}, dims or {}, branch, price))
 
 
 def trace_values(model: Any, inputs: Sequence[Any] = (), *, dims: Mapping[str, int] | None = None) -> list[Value]:
@@ -77,7 +79,7 @@ def trace_values(model: Any, inputs: Sequence[Any] = (), *, dims: Mapping[str, i
     """
     with _explained(model):
         source = model if isinstance(model, Source) else read(model)
-        walker = _walked(source, inputs, {}, dims or {}, "costlier", _unpriced)[0]
+        walker = _fitting(source, inputs, {}, dims or {}, "costlier", _unpriced)[0]
         return list(walker.values.values())
 
 
@@ -104,12 +106,26 @@ def _place(model: Any) -> str:
     return f"cannot analyse {str(model)!r}" if isinstance(model, str) or hasattr(model, "__fspath__") else "cannot analyse the ONNX model"
 
 
-def _walked(
+Walked = tuple[Walker, Block, Sequence[Value], Sequence[Value]]
+
+
+def _fitting(
     source: Source, inputs: Sequence[Any], named: Mapping[str, Any], dims: Mapping[str, int], branch: Branch, price: Price
-) -> tuple[Walker, Block, Sequence[Value], Sequence[Value]]:
+) -> Walked:
+    """The walk with the first choice of open sizes that fits the model, or else with the very first."""
     proto = source.proto
     opsets = check_model(proto)
-    given = Inputs(proto.graph, inputs, named, dims)
+    first = None
+    for choice in CHOICES:
+        walked = _walked(proto, opsets, Inputs(proto.graph, inputs, named, dims, choice), branch, price)
+        if not walked[0].facts.misfits:
+            return walked
+        first = first or walked
+    assert first is not None
+    return first
+
+
+def _walked(proto: onnx.ModelProto, opsets: Mapping[str, int], given: Inputs, branch: Branch, price: Price) -> Walked:
     walker = Walker(proto, given, branch, price)
     walker.constants.standings.learn(proto.graph.node)
     env: dict[str, Value] = walker.constants.initialisers(proto.graph)

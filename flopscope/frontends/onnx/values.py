@@ -28,12 +28,18 @@ class Value:
     """The elements of a sequence; of an optional value at most one."""
     tensor: Tensor | None = None
 
+    _key: Any = None
+
     @property
     def key(self) -> Any:
         """What anything computed from this value can depend on."""
-        if self.items is not None:
-            return tuple(item.key for item in self.items)
-        return (self.type if self.type is not None else self.dtype, None if self.data is None else (self.data.tobytes(), self.data.dtype))
+        if self._key is None:
+            if self.items is not None:
+                return tuple(item.key for item in self.items)
+            known = None if self.data is None else (self.data.tobytes(), self.data.dtype.str)
+            is_parameter = self.tensor is not None and self.tensor.role == "parameter"
+            self._key = (self.type if self.type is not None else self.dtype, known, is_parameter)
+        return self._key
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from flopscope.cost import Cost
 from flopscope.errors import InputError, RuleError
-from flopscope.frontends.onnx import control, sequences
+from flopscope.frontends.onnx import control, sequences, shapes_common, shapes_layers
 from flopscope.frontends.onnx.attributes import attributes_of
 from flopscope.frontends.onnx.blocks import Block, Pending
 from flopscope.frontends.onnx.checks import check_size
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
     from flopscope.frontends.onnx.inputs import Inputs
 
+INFERENCE = (shapes_common, shapes_layers)
+"""The families of inference, whose import fills the table."""
 Env = MutableMapping[str, Value]
 Price = Callable[[Signature], Cost | None]
 """What a call costs, by the rules, which lie above the front ends."""
@@ -63,6 +65,17 @@ class _Known:
     pieces: list[tuple[Signature, tuple[int, ...], tuple[int, ...]]]
     between: dict[int, TensorType]
     bounded: bool = False
+    local: bool = False
+    """Whether it holds for this model only: what the file declares, or the sizes that were chosen, went into it."""
+
+
+_memo: dict[Any, _Known] = {}
+_MOST_KNOWN = 100_000
+
+
+def clear_memo() -> None:
+    """Forget what was learned of calls."""
+    _memo.clear()
 
 
 @dataclass(slots=True)
@@ -90,7 +103,6 @@ class Walker:
         self.functions = control.Functions(model)
         self.values: Mapping[str, Value] = {}
         """The values of the main graph, once it was walked."""
-        self._memo: dict[Any, _Known] = {}
         self._ids = 0
 
     def tensor(self, type: TensorType, **facts: Any) -> Tensor:
@@ -145,16 +157,22 @@ class Walker:
         attributes = tuple(attribute.SerializeToString() for attribute in node.attribute)
         outer = repr(context.attributes) if context.attributes and any(a.ref_attr_name for a in node.attribute) else ""
         opset = context.opset(node.domain)
-        keys = tuple(
-            [None if value is None else (value.key, value.tensor is not None and value.tensor.role == "parameter") for value in values]
+        key = (
+            node.op_type,
+            node.domain,
+            opset,
+            attributes,
+            outer,
+            tuple([None if value is None else value.key for value in values]),
+            wanted,
         )
-        declared = tuple(name if name in context.declared else "" for name in node.output)
-        key = (node.op_type, node.domain, opset, attributes, outer, keys, wanted)
-        known = self._memo.get(key)
+        known = _memo.get(key)
         if known is None:
             known = self._learned(node, values, attributes_of(node, context.attributes), opset, context)
-            if not (any(declared) and any(type is None for _, type, _ in known.outputs)):
-                self._memo[key] = known
+            if not known.local:
+                if len(_memo) >= _MOST_KNOWN:
+                    _memo.clear()
+                _memo[key] = known
         return self._emit(node, values, known, block, context)
 
     def _learned(
@@ -169,13 +187,15 @@ class Walker:
             self.facts.misfits.append(f"{described(node)}: {error}")
             outputs: list[tuple[str, TensorType | None, Array | None]] = [(UNDEFINED, None, None)] * len(node.output)
             target = f"{node.domain or 'ai.onnx'}::{node.op_type}"
-            return _Known(outputs, [self._unpriced(target, UNKNOWN_SHAPE, values, outputs)], {})
+            return _Known(outputs, [self._unpriced(target, UNKNOWN_SHAPE, values, outputs)], {}, local=True)
 
     def _learn(
         self, node: onnx.NodeProto, values: Sequence[Value | None], attributes: dict[str, Any], opset: int, context: Context
     ) -> _Known:
         domain = "" if node.domain == "ai.onnx" else node.domain
-        typed, bounded = self._types(node, domain, opset, values, attributes, context)
+        inferred, bounded = self._types(node, domain, opset, values, attributes, context)
+        raw = [(name, shape) for name, (_, shape) in zip(node.output, inferred, strict=False)]
+        typed = [self._resolved(entry, name, context) for entry, name in zip(inferred, node.output, strict=False)]
         outputs: list[tuple[str, TensorType | None, Array | None]] = []
         folded = None
         if not domain:
@@ -193,11 +213,12 @@ class Walker:
         if folded is not None:
             bounded = False
         pieces, between = self._lower(node, domain, opset, values, attributes, outputs)
-        return _Known(outputs, pieces, between, bounded)
+        local = any(name in context.declared and (shape is None or not all(isinstance(size, int) for size in shape)) for name, shape in raw)
+        return _Known(outputs, pieces, between, bounded, local)
 
     def _types(
         self, node: onnx.NodeProto, domain: str, opset: int, values: Sequence[Value | None], attributes: Mapping[str, Any], context: Context
-    ) -> tuple[list[tuple[str, TensorType | None]], bool]:
+    ) -> tuple[list[Typed], bool]:
         own = own_inference(domain, node.op_type)
         raw: list[Typed] = own(values, attributes, len(node.output)) if own is not None else infer(node, opset, values, context.opsets)
         bounded = False
@@ -208,7 +229,7 @@ class Walker:
                 raw, bounded = found, True
             elif node.op_type in _WINDOWED and all(value is None or value.type is not None for value in values):
                 raise InputError("its window is larger than its padded input, or its strides and dilations leave nothing of it")
-        return [self._resolved(entry, name, context) for entry, name in zip(raw, node.output, strict=False)], bounded
+        return raw, bounded
 
     def _resolved(self, typed: Typed, name: str, context: Context) -> tuple[str, TensorType | None]:
         """A type without names of sizes, from what the file declares where the inference does not know."""
