@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 Role = Literal["input", "parameter", "buffer", "constant", "result"]
 Effect = Literal["fresh", "view", "inplace"]
 
+SHAPE_UNKNOWN = "shape_unknown"
+"""The kind of an op that cannot be counted because a shape around it is not known, whatever rules there are."""
 _BITS_BY_NAME = {"bool": 8, "string": 64, "complex32": 32, "complex64": 64, "complex128": 128}
 
 

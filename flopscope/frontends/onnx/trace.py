@@ -187,4 +187,9 @@ def _notes(walker: Walker) -> list[str]:
         listed = ", ".join(walker.facts.unknown[:3])
         more = f" and {len(walker.facts.unknown) - 3} more" if len(walker.facts.unknown) > 3 else ""
         notes.append(f"shapes around {listed}{more} are not known, so these ops are not counted; give the inputs' shapes with --input")
+    if walker.facts.repeated:
+        listed = ", ".join(map(repr, walker.facts.repeated[:3]))
+        notes.append(
+            f"{len(walker.facts.repeated)} constants are in the file twice, with different values ({listed}); the later ones are used"
+        )
     return [*notes, *walker.facts.notes]

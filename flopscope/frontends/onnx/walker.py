@@ -22,7 +22,7 @@ from flopscope.frontends.onnx.order import in_order, is_sorted
 from flopscope.frontends.onnx.scopes import Scopes
 from flopscope.frontends.onnx.shapes import bound_of, own_inference
 from flopscope.frontends.onnx.values import Array, Call, Piece, Slot, Value
-from flopscope.graph import Signature, Tensor, TensorType
+from flopscope.graph import SHAPE_UNKNOWN, Signature, Tensor, TensorType
 
 if TYPE_CHECKING:
     import onnx
@@ -34,8 +34,6 @@ INFERENCE = (shapes_common, shapes_layers)
 Env = MutableMapping[str, Value]
 Price = Callable[[Signature], Cost | None]
 """What a call costs, by the rules, which lie above the front ends."""
-UNKNOWN_SHAPE = "shape_unknown"
-"""The kind of an op that is not counted because a shape around it is not known."""
 _DEEPEST = 120
 _WINDOWED = ("Conv", "MaxPool", "AveragePool", "LpPool", "ConvTranspose")
 
@@ -86,6 +84,8 @@ class Facts:
     data_dependent: list[tuple[str, str]] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
     """Ops that are not counted because a shape is not known."""
+    repeated: list[str] = field(default_factory=list)
+    """Constants that the file holds twice, with different values."""
     misfits: list[str] = field(default_factory=list)
     """Calls that the sizes which were chosen here do not fit."""
 
@@ -147,7 +147,7 @@ class Walker:
         value = self.constants.of_node(node, attributes_of(node, context.attributes))
         before = env.get(node.output[0])  # some exporters write a constant once for every reader
         if before is not None and before.key != value.key and not isinstance(env, ChainMap):
-            self.facts.notes[f"the constant {node.output[0]!r} is in the file twice, with different values; the later one is used"] = None
+            self.facts.repeated.append(node.output[0])
         env[node.output[0]] = value
 
     # -- one call -------------------------------------------------------------------------------------------------------------
@@ -187,7 +187,7 @@ class Walker:
             self.facts.misfits.append(f"{described(node)}: {error}")
             outputs: list[tuple[str, TensorType | None, Array | None]] = [(UNDEFINED, None, None)] * len(node.output)
             target = f"{node.domain or 'ai.onnx'}::{node.op_type}"
-            return _Known(outputs, [self._unpriced(target, UNKNOWN_SHAPE, values, outputs)], {}, local=True)
+            return _Known(outputs, [self._unpriced(target, SHAPE_UNKNOWN, values, outputs)], {}, local=True)
 
     def _learn(
         self, node: onnx.NodeProto, values: Sequence[Value | None], attributes: dict[str, Any], opset: int, context: Context
@@ -258,7 +258,7 @@ class Walker:
         if any(value.type is None for value in present) or any(
             type is None for name, (_, type, _) in zip(node.output, outputs, strict=True) if name
         ):
-            return [self._unpriced(target, UNKNOWN_SHAPE, values, outputs)], {}
+            return [self._unpriced(target, SHAPE_UNKNOWN, values, outputs)], {}
         slots = [
             None
             if value is None or value.type is None
@@ -289,7 +289,7 @@ class Walker:
         made = {len(values) + i: type for i, (_, type, _) in enumerate(outputs) if type is not None}
         arguments: dict[str, Any] = {f"input{i}": type for i, type in typed.items()} | dict(attributes or {})
         signature = Signature(target, kind, arguments, tuple(made.values()))
-        if kind != UNKNOWN_SHAPE:
+        if kind != SHAPE_UNKNOWN:
             self.price(signature)
         return signature, tuple(typed), tuple(made)
 
@@ -327,7 +327,7 @@ class Walker:
             block.entries.append(Pending(signature, inputs, tuple(made), scope, node.name))
         if known.bounded:
             self.facts.data_dependent.append((known.pieces[0][0].target, scope))
-        if any(signature.kind == UNKNOWN_SHAPE for signature, _, _ in known.pieces):
+        if any(signature.kind == SHAPE_UNKNOWN for signature, _, _ in known.pieces):
             self.facts.unknown.append(node.name or node.op_type)
         first = len(values)
         return [
