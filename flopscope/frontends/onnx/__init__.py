@@ -2,3 +2,4 @@
 
 from flopscope.frontends.onnx.trace import names_onnx as names_onnx
 from flopscope.frontends.onnx.trace import trace as trace
+from flopscope.frontends.onnx.walker import clear_memo as clear_memo

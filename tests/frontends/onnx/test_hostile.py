@@ -60,7 +60,7 @@ def test_files_that_are_something_else(tmp_path: Path, content: bytes, what: str
 
 def test_a_folder_and_a_missing_file(tmp_path: Path) -> None:
     (tmp_path / "folder.onnx").mkdir()
-    for name, what in (("folder.onnx", "is no file"), ("nothing.onnx", "there is no file")):
+    for name, what in (("folder.onnx", "is a folder"), ("nothing.onnx", "there is no such file")):
         with pytest.raises(InputError, match=what):
             flopscope.analyze(str(tmp_path / name))
 
