@@ -265,6 +265,11 @@ class Weight:
     indices: int = 0
     """Of a sparse tensor, how many indices are stored beside its elements."""
 
+    @property
+    def elements(self) -> int:
+        """How many numbers it holds: of a sparse one those that are stored."""
+        return self.type.elements if self.type.nonzero is None else self.type.nonzero
+
 
 @dataclass(eq=False)
 class Graph:

@@ -88,13 +88,13 @@ def analyze(
     """Tell what the model of a SPEC costs."""
     _check_convention(convention)
     with patience(f"analysing {spec}"):
-        if any(".." in text or "," in text for text in asked.dims):
-            emit(asked.over_sizes(spec, style, exact), output)
-            return
-        if save_shapes is not None:
-            click.echo(f"wrote {asked.save_shapes(spec, save_shapes)}", err=True)
-        report = asked.report(spec, strict=strict)
-        text = _report_text(report, by, style, depth, exact, convention)
+        if any(".." in size or "," in size for size in asked.dims):
+            text = asked.over_sizes(spec, style, exact)
+        else:
+            if save_shapes is not None:
+                click.echo(f"wrote {asked.save_shapes(spec, save_shapes)}", err=True)
+            report = asked.report(spec, strict=strict)
+            text = _report_text(report, by, style, depth, exact, convention)
     emit(text, output)
 
 

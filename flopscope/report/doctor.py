@@ -75,7 +75,7 @@ class Diagnosis:
             "data_dependent": [{"op": op, "scope": scope, "calls": calls} for op, scope, calls in self.data_dependent],
             "ran_for_real": self.ran_for_real,
             "notes": list(self.notes),
-            "unused_parameters": [{"name": weight.name, "elements": weight.type.elements} for weight in self.unused],
+            "unused_parameters": [{"name": weight.name, "elements": weight.elements} for weight in self.unused],
             "uncalled_modules": list(self.uncalled),
         }
 
@@ -148,7 +148,7 @@ def _document(diagnosis: Diagnosis, heading: str, fence: str) -> str:
     if diagnosis.uncalled:
         sections.append(f"{heading}NEVER RAN, though they own parameters: {_some(list(diagnosis.uncalled))}")
     if diagnosis.unused:
-        total = sum(weight.type.elements for weight in diagnosis.unused)
+        total = sum(weight.elements for weight in diagnosis.unused)
         listed = [f"{weight.name} ({shape_text(weight.type.shape)})" for weight in diagnosis.unused]
         sections.append(f"{heading}UNUSED PARAMETERS ({total:,} elements, which the total of parameters includes): {_some(listed)}")
     return "\n\n".join(sections)

@@ -101,7 +101,7 @@ def summary(report: Report) -> str:
     indices = sum(weight.indices for weight in report.graph.buffers)
     buffers = indices + sum(weight.type.stored_elements for weight in report.graph.buffers)
     of_sparse = f", of which {indices:,} indices of sparse ones" if indices else ""
-    trainable = sum(weight.type.elements for weight in report.graph.parameters if weight.trainable)
+    trainable = sum(weight.elements for weight in report.graph.parameters if weight.trainable)
     lines = [
         f"MACs    {at_least}{total.macs:,}",
         f"FLOPs   {at_least}{total.flops:,}   (2 per MAC, plus all other arithmetic)",

@@ -168,7 +168,8 @@ class Inputs:
             return side
         if len(shape) == 4 and position == 1:
             return 3
-        if any(word in low for word in ("seq", "len", "token", "time", "frames")) or (len(shape) in (2, 3) and position == 1):
+        words = ("seq", "len", "token", "time", "frame", "sample", "audio")
+        if any(word in low for word in words) or len(shape) in (2, 3):
             return length
         return 1
 
@@ -225,7 +226,7 @@ def _from_array(item: Any) -> tuple[tuple[int, ...], str | None, Any]:
 
     array = np.asarray(item)
     dtype = name_of(array.dtype)
-    if dtype is None and array.dtype.kind not in "OUS":
+    if dtype is None and (array.dtype.kind not in "OUS" or not array.shape):
         raise InputError(f"an input was given as {type(item).__name__}, where a text such as '1x3x224x224' or a NumPy array is needed")
     return array.shape, dtype, array if array.size <= MOST_ELEMENTS and dtype is not None else None
 

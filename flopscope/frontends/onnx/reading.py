@@ -24,7 +24,7 @@ _KNOWN_STARTS = {
     b"ORTM": "a model in the format of ONNX Runtime (.ort): save it as .onnx",
     b"\x89HDF": "an HDF5 file (Keras?): export it to ONNX first",
 }
-_LARGE_BYTES = 256 * 1024
+_LARGE_BYTES = 4 * 2**20
 """Files from this size on are read without their weights."""
 
 
