@@ -74,7 +74,9 @@ def infer(node: onnx.NodeProto, opset: int, values: Sequence[Value | None], opse
         node = _without_unknown(node, schema)
     types = {name: proto_of(value) for name, value in zip(node.input, values, strict=True) if value is not None}
     data = {
-        name: _tensor_proto(value) for name, value in zip(node.input, values, strict=True) if value is not None and value.data is not None
+        name: _tensor_proto(value)
+        for name, value in zip(node.input, values, strict=True)
+        if value is not None and value.data is not None and value.data.dtype.kind != "U"
     }
     try:
         found = shape_inference.infer_node_outputs(

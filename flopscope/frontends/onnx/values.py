@@ -25,7 +25,9 @@ class Value:
     data: Array | None = None
     """Its elements, where they are few and known."""
     items: tuple[Value, ...] | None = None
-    """The elements of a sequence; of an optional value at most one."""
+    """The elements of a sequence. An optional value that holds something is what it holds."""
+    absent: bool = False
+    """Whether it is an optional value that holds nothing."""
     tensor: Tensor | None = None
 
     _key: Any = None
@@ -35,10 +37,10 @@ class Value:
         """What anything computed from this value can depend on."""
         if self._key is None:
             if self.items is not None:
-                return tuple(item.key for item in self.items)
+                return (self.dtype, *(item.key for item in self.items))
             known = None if self.data is None else (self.data.tobytes(), self.data.dtype.str)
             is_parameter = self.tensor is not None and self.tensor.role == "parameter"
-            self._key = (self.type if self.type is not None else self.dtype, known, is_parameter)
+            self._key = (self.type if self.type is not None else (self.dtype, self.absent), known, is_parameter)
         return self._key
 
 
