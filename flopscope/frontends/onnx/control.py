@@ -268,7 +268,7 @@ def _turn(
     count = Value(names[0], "int64", TensorType.of((), "int64"), None if turn is None else np.asarray(turn))
     condition = Value(names[1] if len(names) > 1 else "", "bool", TensorType.of((), "bool"), np.asarray(True))
     if turn is None:  # what a later turn carries is not known
-        carried = [Value(v.name, v.dtype, v.type, None, v.items, v.tensor) for v in carried]
+        carried = [Value(v.name, v.dtype, v.type, None, v.items, tensor=v.tensor) for v in carried]
     given = dict(zip(names, [count, condition, *carried], strict=False))
     before = len(walker.facts.unknown)
     results = _inside(walker, body, given, env, inner, context, scope)
@@ -354,4 +354,23 @@ def _inserted(value: Value, axis: int, turns: int, rows: int | None) -> Value:
     return Value(value.name, value.dtype, TensorType.of(shape if rows is None else [rows, *shape], value.dtype))
 
 
-_HANDLERS: dict[str, Handler] = {"If": _if, "Loop": _loop, "Scan": _scan}
+def _map(walker: Walker, node: onnx.NodeProto, values: Sequence[Value | None], env: Env, block: Block, context: Context) -> list[Value]:
+    """``SequenceMap(sequence, more...)``: the body once for every element; what is no sequence is the same for all."""
+    body = attributes_of(node)["body"]
+    first = values[0] if values else None
+    if first is None or first.items is None:
+        return walker.call(node, values, block, context)
+    scope = walker.scope_of(node, context)
+    columns: list[list[Value]] = [[] for _ in body.output]
+    for turn in range(len(first.items)):
+        row = [value if value is None or value.items is None else value.items[turn] for value in values]
+        given = {inner.name: value for inner, value in zip(body.input, row, strict=False) if value is not None}
+        for column, value in zip(columns, _inside(walker, body, given, env, block, context, scope), strict=True):
+            column.append(value)
+    return [
+        Value(name, column[0].dtype if column else UNDEFINED, items=tuple(column))
+        for name, column in zip(node.output, columns, strict=False)
+    ]
+
+
+_HANDLERS: dict[str, Handler] = {"If": _if, "Loop": _loop, "Scan": _scan, "SequenceMap": _map}

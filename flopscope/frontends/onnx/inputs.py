@@ -258,14 +258,14 @@ def _held(name: str, declared: Any, item: Any) -> Value:
 def _from_array(item: Any) -> tuple[tuple[int, ...], str | None, Any]:
     import numpy as np
 
-    from flopscope.frontends.onnx.dtypes import name_of, numpy_dtype
+    from flopscope.frontends.onnx.dtypes import name_of
     from flopscope.frontends.onnx.folding import MOST_ELEMENTS
 
     array = np.asarray(item)
     dtype = name_of(array.dtype)
     if dtype is None:
         raise InputError(f"an input was given as {type(item).__name__}, where a text such as '1x3x224x224' or a NumPy array is needed")
-    if array.size > MOST_ELEMENTS or (numpy_dtype(dtype) is None and dtype != "string"):
+    if array.size > MOST_ELEMENTS:
         return array.shape, dtype, None
     return array.shape, dtype, array.astype(str) if dtype == "string" else array
 

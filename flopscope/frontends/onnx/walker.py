@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from flopscope.cost import Cost
 from flopscope.errors import InputError, RuleError
-from flopscope.frontends.onnx import control, sequences, shapes_common, shapes_layers
+from flopscope.frontends.onnx import control, sequences, shapes_common, shapes_layers, standard_shapes
 from flopscope.frontends.onnx.attributes import attributes_of
 from flopscope.frontends.onnx.blocks import Block, Pending
 from flopscope.frontends.onnx.checks import check_size
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from flopscope.frontends.onnx.inputs import Inputs
 
-INFERENCE = (shapes_common, shapes_layers)
+INFERENCE = (shapes_common, shapes_layers, standard_shapes)
 """The families of inference, whose import fills the table."""
 Env = MutableMapping[str, Value]
 Price = Callable[[Signature], Cost | None]
@@ -138,7 +138,7 @@ class Walker:
             self._constant(node, env, context)
             return
         handler = control.handler_of(node, self.functions) or sequences.handler_of(node)
-        results = handler(self, node, values, env, block, context) if handler is not None else self._call(node, values, block, context)
+        results = handler(self, node, values, env, block, context) if handler is not None else self.call(node, values, block, context)
         for name, value in zip(node.output, results, strict=False):
             if name:
                 env[name] = value
@@ -152,7 +152,8 @@ class Walker:
 
     # -- one call -------------------------------------------------------------------------------------------------------------
 
-    def _call(self, node: onnx.NodeProto, values: Sequence[Value | None], block: Block, context: Context) -> list[Value]:
+    def call(self, node: onnx.NodeProto, values: Sequence[Value | None], block: Block, context: Context) -> list[Value]:
+        """The outputs of a node that computes, whose ops go into a block."""
         wanted = tuple(map(bool, node.output))
         attributes = tuple(attribute.SerializeToString() for attribute in node.attribute)
         outer = repr(context.attributes) if context.attributes and any(a.ref_attr_name for a in node.attribute) else ""
@@ -200,7 +201,8 @@ class Walker:
         folded = None
         if not domain:
             first = typed[0][1] if typed else None
-            folded = fold(node.op_type, values, attributes, opset, None if first is None or bounded else first.elements)
+            known = {"num_outputs": len(node.output), **attributes} if node.op_type == "Split" else attributes
+            folded = fold(node.op_type, values, known, opset, None if first is None or bounded else first.elements)
         for position, (dtype, type) in enumerate(typed):
             data = folded[position] if folded is not None and position < len(folded) else None
             if data is not None:
@@ -254,7 +256,7 @@ class Walker:
         outputs: Sequence[tuple[str, TensorType | None, Array | None]],
     ) -> tuple[list[tuple[Signature, tuple[int, ...], tuple[int, ...]]], dict[int, TensorType]]:
         target = f"{domain or 'ai.onnx'}::{node.op_type}"
-        present = [value for value in values if value is not None and value.items is None]
+        present = [value for value in values if value is not None and value.items is None and not value.absent]
         if any(value.type is None for value in present) or any(
             type is None for name, (_, type, _) in zip(node.output, outputs, strict=True) if name
         ):
