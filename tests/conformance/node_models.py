@@ -83,11 +83,16 @@ def faults(case: Any) -> list[str]:
     found = []
     for graph, expected in with_data(case):
         graph.verify()
-        if (got := results(graph)) != expected:
+        if (got := results(graph)) != expected and not _only_data_knows(graph):
             found.append(f"{case.name}: outputs {got}, where the test has {expected}")
         found += [f"{case.name}: {row.op} is not counted ({row.kind})" for row in Report(graph).uncounted if row.op not in UNCOUNTED]
     found += _declared_faults(case)
     return found
+
+
+def _only_data_knows(graph: Graph) -> bool:
+    """Whether an op without a price makes shapes that no analysis can know."""
+    return any(op.kind == "shape_unknown" and op.target in UNCOUNTED for op in graph.ops)
 
 
 def _declared_faults(case: Any) -> list[str]:

@@ -13,10 +13,11 @@ import numpy as np
 
 from flopscope.errors import InputError
 from flopscope.frontends.onnx.attributes import attributes_of
-from flopscope.frontends.onnx.blocks import Block, Pending
+from flopscope.frontends.onnx.blocks import Block
 from flopscope.frontends.onnx.dtypes import NAMES, UNDEFINED
+from flopscope.frontends.onnx.sites import Site
 from flopscope.frontends.onnx.values import Array, Value
-from flopscope.graph import Signature, TensorType
+from flopscope.graph import TensorType
 
 if TYPE_CHECKING:
     import onnx
@@ -38,30 +39,11 @@ def handled_ops() -> list[str]:
 
 def _handled(walker: Walker, node: onnx.NodeProto, values: Values, env: Env, block: Block, context: Context) -> list[Value]:
     """The outputs of a node; where its sequence is not known, those of any op whose shapes are not."""
-    found = _HANDLERS[node.op_type](_Site(walker, node, env, block, context), values, attributes_of(node, context.attributes))
+    found = _HANDLERS[node.op_type](Site(walker, node, env, block, context), values, attributes_of(node, context.attributes))
     return walker.call(node, values, block, context) if found is None else [found]
 
 
-class _Site:
-    """Where a node stands: what is needed to put ops into the graph."""
-
-    def __init__(self, walker: Walker, node: onnx.NodeProto, env: Env, block: Block, context: Context) -> None:
-        self.walker, self.node, self.env, self.block, self.context = walker, node, env, block, context
-        self.name = node.output[0]
-        self.scope = walker.scope_of(node, context)
-
-    def add(self, kind: str, arguments: Mapping[str, Any], reads: Sequence[Value], makes: Sequence[Value]) -> None:
-        """An op that reads tensors and makes others."""
-        types = tuple(value.type for value in makes if value.type is not None)
-        for value in makes:
-            assert value.type is not None
-            value.tensor = self.walker.tensor(value.type)
-        signature = Signature(f"ai.onnx::{self.node.op_type}", kind, arguments, types)
-        made = tuple(value.tensor for value in makes if value.tensor is not None)
-        self.block.entries.append(Pending(signature, tuple(map(self.walker.place_of, reads)), made, self.scope, self.node.name))
-
-
-Handler = Callable[[_Site, Values, Mapping[str, Any]], Value | None]
+Handler = Callable[[Site, Values, Mapping[str, Any]], Value | None]
 
 
 def _at(values: Values, index: int) -> Value | None:
@@ -88,16 +70,16 @@ def _position(value: Value | None, default: int, items: Sequence[Value], slots: 
     return place % slots
 
 
-def _empty(site: _Site, _: Values, attributes: Mapping[str, Any]) -> Value:
+def _empty(site: Site, _: Values, attributes: Mapping[str, Any]) -> Value:
     return Value(site.name, NAMES.get(attributes.get("dtype", 1), UNDEFINED), items=())
 
 
-def _construct(site: _Site, values: Values, _: Mapping[str, Any]) -> Value:
+def _construct(site: Site, values: Values, _: Mapping[str, Any]) -> Value:
     items = tuple(value for value in values if value is not None)
     return Value(site.name, items[0].dtype if items else UNDEFINED, items=items)
 
 
-def _insert(site: _Site, values: Values, _: Mapping[str, Any]) -> Value | None:
+def _insert(site: Site, values: Values, _: Mapping[str, Any]) -> Value | None:
     items, element = _items(values[0]), values[1]
     if items is None or element is None:
         return None
@@ -105,7 +87,7 @@ def _insert(site: _Site, values: Values, _: Mapping[str, Any]) -> Value | None:
     return None if place is None else Value(site.name, element.dtype, items=(*items[:place], element, *items[place:]))
 
 
-def _erase(site: _Site, values: Values, _: Mapping[str, Any]) -> Value | None:
+def _erase(site: Site, values: Values, _: Mapping[str, Any]) -> Value | None:
     items = _items(values[0])
     place = None if not items else _position(_at(values, 1), len(items) - 1, items, len(items))
     if items is None or place is None:
@@ -113,18 +95,18 @@ def _erase(site: _Site, values: Values, _: Mapping[str, Any]) -> Value | None:
     return Value(site.name, items[place].dtype, items=(*items[:place], *items[place + 1 :]))
 
 
-def _element(_: _Site, values: Values, __: Mapping[str, Any]) -> Value | None:
+def _element(_: Site, values: Values, __: Mapping[str, Any]) -> Value | None:
     items = _items(values[0])
     place = None if not items else _position(values[1], 0, items, len(items))
     return None if items is None or place is None else items[place]
 
 
-def _length(site: _Site, values: Values, _: Mapping[str, Any]) -> Value | None:
+def _length(site: Site, values: Values, _: Mapping[str, Any]) -> Value | None:
     items = _items(values[0])
     return None if items is None else Value(site.name, "int64", TensorType.of((), "int64"), np.asarray(len(items), np.int64))
 
 
-def _split(site: _Site, values: Values, attributes: Mapping[str, Any]) -> Value | None:
+def _split(site: Site, values: Values, attributes: Mapping[str, Any]) -> Value | None:
     """A tensor cut along an axis, one by one or by given sizes; elements of size one lose the axis if ``keepdims`` is 0."""
     x, sizes = values[0], _at(values, 1)
     if x is None or x.type is None or not x.type.shape or (sizes is not None and sizes.data is None):
@@ -159,7 +141,7 @@ def _cut(data: Array | None, lengths: Sequence[int], axis: int, drops: bool) -> 
     return [np.squeeze(part, axis) for part in parts] if drops else parts
 
 
-def _join(site: _Site, values: Values, attributes: Mapping[str, Any]) -> Value | None:
+def _join(site: Site, values: Values, attributes: Mapping[str, Any]) -> Value | None:
     """The elements of a sequence side by side, along an axis that they have or along a new one."""
     items = _items(values[0])
     types = [] if items is None else [item.type for item in items]
@@ -183,7 +165,7 @@ def _join(site: _Site, values: Values, attributes: Mapping[str, Any]) -> Value |
     return result
 
 
-def _optional(site: _Site, values: Values, attributes: Mapping[str, Any]) -> Value:
+def _optional(site: Site, values: Values, attributes: Mapping[str, Any]) -> Value:
     held = _at(values, 0)
     if held is not None:
         return held
@@ -200,19 +182,19 @@ def _element_code(declared: Any) -> int:
     return int(inner.elem_type) if which == "tensor_type" else _element_code(inner.elem_type)
 
 
-def _holds(site: _Site, values: Values, _: Mapping[str, Any]) -> Value:
+def _holds(site: Site, values: Values, _: Mapping[str, Any]) -> Value:
     held = _at(values, 0)
     known = held is None or held.absent or held.type is not None or held.items is not None
     data = np.asarray(held is not None and not held.absent) if known else None
     return Value(site.name, "bool", TensorType.of((), "bool"), data)
 
 
-def _held(site: _Site, values: Values, _: Mapping[str, Any]) -> Value:
+def _held(site: Site, values: Values, _: Mapping[str, Any]) -> Value:
     held = values[0]
     return Value(site.name) if held is None or held.absent else held
 
 
-def _same(_: _Site, values: Values, __: Mapping[str, Any]) -> Value | None:
+def _same(_: Site, values: Values, __: Mapping[str, Any]) -> Value | None:
     held = values[0]
     return held if held is not None and (held.items is not None or held.absent) else None
 

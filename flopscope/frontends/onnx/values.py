@@ -121,7 +121,7 @@ class Call:
         self._next += 1
         return Slot(len(self.inputs) + len(self.outputs) + self._next - 1, TensorType.of(shape, dtype))
 
-    def add(self, kind: str, out: Slot | Sequence[Slot | None], *, view: bool = False, **arguments: Any) -> None:
+    def add(self, kind: str, out: Slot | Sequence[Slot | None], /, *, view: bool = False, **arguments: Any) -> None:
         """One piece of what the call computes: an op that a rule prices, with its arguments by the names that the rule uses."""
         outs = (out,) if isinstance(out, Slot) else tuple(slot for slot in out if slot is not None)
         self.pieces.append(Piece(kind, arguments, outs, view))

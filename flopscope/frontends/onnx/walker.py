@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from flopscope.cost import Cost
 from flopscope.errors import InputError, RuleError
-from flopscope.frontends.onnx import control, sequences, shapes_common, shapes_layers, standard_shapes
+from flopscope.frontends.onnx import (
+    control,
+    flex_attention,
+    sequences,
+    shapes_classic,
+    shapes_common,
+    shapes_layers,
+    shapes_standard,
+)
 from flopscope.frontends.onnx.attributes import attributes_of
 from flopscope.frontends.onnx.blocks import Block, Pending
 from flopscope.frontends.onnx.checks import check_size
@@ -29,7 +37,7 @@ if TYPE_CHECKING:
 
     from flopscope.frontends.onnx.inputs import Inputs
 
-INFERENCE = (shapes_common, shapes_layers, standard_shapes)
+INFERENCE = (shapes_classic, shapes_common, shapes_layers, shapes_standard)
 """The families of inference, whose import fills the table."""
 Env = MutableMapping[str, Value]
 Price = Callable[[Signature], Cost | None]
@@ -137,7 +145,7 @@ class Walker:
         if _is_constant(node):
             self._constant(node, env, context)
             return
-        handler = control.handler_of(node, self.functions) or sequences.handler_of(node)
+        handler = control.handler_of(node, self.functions) or sequences.handler_of(node) or flex_attention.handler_of(node)
         results = handler(self, node, values, env, block, context) if handler is not None else self.call(node, values, block, context)
         for name, value in zip(node.output, results, strict=False):
             if name:
