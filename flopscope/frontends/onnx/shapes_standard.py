@@ -35,7 +35,7 @@ def number_in(values: Values, position: int) -> int | None:
     return None if value is None or value.data is None or value.data.size != 1 else int(value.data.reshape(-1)[0])
 
 
-@infers("GroupNormalization", "MeanVarianceNormalization")
+@infers("MeanVarianceNormalization")
 def like_first(values: Values, _: Attributes, outputs: int) -> list[Typed]:
     """Outputs like the first input: of ops that ONNX declares deprecated, or knows only by what they are made of."""
     return [same_as(values[0])] * outputs
