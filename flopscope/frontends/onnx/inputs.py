@@ -141,6 +141,8 @@ class Inputs:
         which = declared.WhichOneof("value")
         if which in _HOLDING:
             given = self._given.get(name)
+            if not isinstance(given, _Held) and which == "map_type":
+                given = _Held(dict.fromkeys(range(self.defaults.setdefault(f"{name}[0]", 1))))
             return _held(name, declared, given.item) if isinstance(given, _Held) else Value(name, _dtype_inside(declared))
         tensor = declared.sparse_tensor_type if which == "sparse_tensor_type" else declared.tensor_type
         dtype = NAMES.get(tensor.elem_type, UNDEFINED)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from flopscope.frontends.onnx.dtypes import UNDEFINED
+from flopscope.frontends.onnx.dtypes import NAMES, UNDEFINED
 from flopscope.frontends.onnx.inference import Typed
 from flopscope.frontends.onnx.shapes import bounds, infers, same_as
 from flopscope.frontends.onnx.values import Value
@@ -91,6 +91,36 @@ def compress(values: Values, attributes: Attributes, _: int) -> list[Typed]:
     x, condition = shape_in(values, 0), values[1]
     kept = None if condition is None or condition.data is None else int(np.count_nonzero(condition.data))
     return [(dtype_in(values, 0), None if x is None else _cut(x, attributes.get("axis"), kept))]
+
+
+@infers("LayerNormalization")
+def layer_norm(values: Values, attributes: Attributes, outputs: int) -> list[Typed]:
+    """The result is like the input; mean and 1/std have ones from an axis on. Exporters used the op before ONNX had it."""
+    x = shape_in(values, 0)
+    rows = None if x is None else tuple(1 if dim >= attributes.get("axis", -1) % len(x) else size for dim, size in enumerate(x))
+    return [same_as(values[0]), *[(NAMES.get(attributes.get("stash_type", 1), UNDEFINED), rows)] * (outputs - 1)]
+
+
+@infers("ImageScaler", "Affine", "ParametricSoftplus", "Scale", "ScaledTanh")
+def experimental(values: Values, _: Attributes, __: int) -> list[Typed]:
+    """Like the input: ops that ONNX had as experiments before version 10, and that old files still hold."""
+    return [same_as(values[0])]
+
+
+@infers("Crop")
+def crop(values: Values, attributes: Attributes, _: int) -> list[Typed]:
+    """``[n, c, h', w']``: without a border (left, top, right, bottom), or cut to a size from its corner."""
+    x, border, size = shape_in(values, 0), attributes.get("border", (0, 0, 0, 0)), attributes.get("scale")
+    if x is None or len(x) != 4 or len(border) != 4:
+        return [(dtype_in(values, 0), None)]
+    height, width = size if size else (x[2] - border[1] - border[3], x[3] - border[0] - border[2])
+    return [(dtype_in(values, 0), (*x[:2], height, width))]
+
+
+@bounds("Slice", "TopK")
+def uncut(values: Values, _: Attributes, outputs: int) -> list[Typed]:
+    """As if every slice were the whole axis."""
+    return [same_as(values[0]), *([("int64", shape_in(values, 0))] * (outputs - 1))]
 
 
 @bounds("Compress")

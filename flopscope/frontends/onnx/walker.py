@@ -187,11 +187,11 @@ class Walker:
     def _learned(
         self, node: onnx.NodeProto, values: Sequence[Value | None], attributes: dict[str, Any], opset: int, context: Context
     ) -> _Known:
-        """What becomes of a call. Where sizes that were chosen here do not fit, it is not known; with given ones that is an error."""
+        """What becomes of a call. Where sizes that were chosen or bounded here do not fit, it is not known; else that is an error."""
         try:
             return self._learn(node, values, attributes, opset, context)
         except (InputError, RuleError) as error:
-            if not self.inputs.defaults:
+            if not self.inputs.defaults and not self.facts.data_dependent:
                 raise
             self.facts.misfits.append(f"{described(node)}: {error}")
             outputs: list[tuple[str, TensorType | None, Array | None]] = [(UNDEFINED, None, None)] * len(node.output)

@@ -101,3 +101,19 @@ def swiglu(call: Call) -> None:
         gate = scaled
     call.add("silu", gated, input=gate)
     call.add("mul", call.out, input=gated, other=call[1])
+
+
+_EXPERIMENTS = {
+    "ImageScaler": ("mul", "add"), "Affine": ("mul", "add"), "Scale": ("mul",), "ScaledTanh": ("mul", "tanh", "mul"),
+    "ParametricSoftplus": ("mul", "softplus", "mul"),
+}  # fmt: skip
+
+
+@lowers(*_EXPERIMENTS)
+def experiment(call: Call) -> None:
+    """Ops that ONNX had as experiments before version 10: a few steps in place of one."""
+    x, steps = call[0], _EXPERIMENTS[call.op]
+    for position, kind in enumerate(steps, 1):
+        result = call.out if position == len(steps) else call.between(call.out.shape, call.out.dtype)
+        call.add(kind, result, input=x)
+        x = result

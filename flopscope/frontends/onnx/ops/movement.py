@@ -9,7 +9,7 @@ plain({
     "Transpose": "permute", "Concat": "cat", "Split": "split", "Expand": "expand", "Tile": "tile", "Slice": "slice", "Pad": "pad",
     "DepthToSpace": "pixel_shuffle", "SpaceToDepth": "pixel_unshuffle", "ReverseSequence": "flip", "Trilu": "tril",
     "Compress": "masked_select",
-    "CenterCropPad": "slice", "Col2Im": "col2im",
+    "CenterCropPad": "slice", "Crop": "slice", "Col2Im": "col2im",
 })  # fmt: skip
 
 
