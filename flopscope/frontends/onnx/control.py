@@ -355,17 +355,23 @@ def _inserted(value: Value, axis: int, turns: int, rows: int | None) -> Value:
 
 
 def _map(walker: Walker, node: onnx.NodeProto, values: Sequence[Value | None], env: Env, block: Block, context: Context) -> list[Value]:
-    """``SequenceMap(sequence, more...)``: the body once for every element; what is no sequence is the same for all."""
+    """``SequenceMap(sequence, more...)``: the body for every element, once for those that are alike."""
     body = attributes_of(node)["body"]
     first = values[0] if values else None
     if first is None or first.items is None:
         return walker.call(node, values, block, context)
     scope = walker.scope_of(node, context)
     columns: list[list[Value]] = [[] for _ in body.output]
+    done: dict[Any, tuple[Block, list[Value]]] = {}
     for turn in range(len(first.items)):
         row = [value if value is None or value.items is None else value.items[turn] for value in values]
-        given = {inner.name: value for inner, value in zip(body.input, row, strict=False) if value is not None}
-        for column, value in zip(columns, inside(walker, body, given, env, block, context, scope), strict=True):
+        key = tuple(None if value is None else value.key for value in row)
+        if key not in done:
+            given = {inner.name: value for inner, value in zip(body.input, row, strict=False) if value is not None}
+            target = Block()
+            done[key] = target, inside(walker, body, given, env, target, context, scope)
+        block.repeat(done[key][0], 1)
+        for column, value in zip(columns, done[key][1], strict=True):
             column.append(value)
     return [
         Value(name, column[0].dtype if column else UNDEFINED, items=tuple(column))

@@ -116,12 +116,16 @@ def _split(site: Site, values: Values, attributes: Mapping[str, Any]) -> Value |
     if sizes is None or sizes.data is None:
         lengths = [1] * whole
     elif sizes.data.ndim == 0:
-        each = max(int(sizes.data), 1)
+        each = int(sizes.data)
+        if each < 1:
+            raise InputError(f"it cuts an axis of {whole} into lengths of {each}")
         lengths = [min(each, whole - start) for start in range(0, whole, each)]
     else:
         lengths = [int(size) for size in sizes.data]
-    if sum(lengths) != whole or len(lengths) > _MOST_ELEMENTS:
+    if sum(lengths) != whole or min(lengths, default=0) < 0:
         raise InputError(f"it cuts an axis of {whole} into the lengths {lengths[:8]}")
+    if len(lengths) > _MOST_ELEMENTS:
+        return None
     drops = sizes is None and not attributes.get("keepdims", 1)
     shape = x.type.shape
     shapes = [(*shape[:axis], *(() if drops else (length,)), *shape[axis + 1 :]) for length in lengths]
@@ -132,6 +136,7 @@ def _split(site: Site, values: Values, attributes: Mapping[str, Any]) -> Value |
 
 
 _MOST_ELEMENTS = 100_000
+"""Longer sequences are not followed."""
 
 
 def _cut(data: Array | None, lengths: Sequence[int], axis: int, drops: bool) -> Sequence[Array | None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from flopscope.cost import ZERO, Cost
@@ -80,7 +81,7 @@ def trace_values(model: Any, inputs: Sequence[Any] = (), *, dims: Mapping[str, i
     with _explained(model):
         source = model if isinstance(model, Source) else read(model)
         walker = _fitting(source, inputs, {}, dims or {}, "costlier", _unpriced)[0]
-        return list(walker.values.values())
+        return [replace(value, name=name) for name, value in walker.values.items()]
 
 
 @contextmanager

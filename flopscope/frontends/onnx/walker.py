@@ -43,7 +43,7 @@ Env = MutableMapping[str, Value]
 Price = Callable[[Signature], Cost | None]
 """What a call costs, by the rules, which lie above the front ends."""
 _DEEPEST = 120
-_WINDOWED = ("Conv", "MaxPool", "AveragePool", "LpPool", "ConvTranspose")
+_WINDOWED = ("Conv", "MaxPool", "AveragePool", "LpPool", "ConvTranspose", "QLinearConv", "ConvInteger")
 
 
 @dataclass(slots=True)

@@ -123,3 +123,36 @@ def test_transforms() -> None:
     graph = trace(parsed(text))
     assert shapes(graph) == [(1, 16, 2), (1, 9, 2)]
     assert Report(graph).total.flops == 5 * 16 * 4 + 5 * 16 * 4 // 2
+
+
+def test_a_map_over_a_sequence_counts_every_element() -> None:
+    text = """
+    g (float[6, 4] x, float[4, 5] w) => (y) {
+        s = SplitToSequence <axis = 0> (x)
+        t = SequenceMap (s, w) <body = b (float[1, 4] row, float[4, 5] m) => (z) { z = MatMul (row, m) }>
+        y = ConcatFromSequence <axis = 0> (t)
+    }"""
+    graph = trace(parsed(text))
+    graph.verify()
+    assert shapes(graph) == [(6, 5)]
+    assert Report(graph).total.macs == 6 * 4 * 5
+
+
+def test_saved_shapes_leave_sequences_alone(tmp_path: Any) -> None:
+    from flopscope.frontends.onnx.saving import save_shapes
+
+    text = """
+    g (float[5, 4] x) => (seq(tensor(float)) s, z) {
+        s = SplitToSequence <axis = 0> (x)
+        first = Constant <value_int = 0> ()
+        e = SequenceAt (s, first)
+        o = Optional (e)
+        z = OptionalGetElement (o)
+    }"""
+    model = parsed(text.replace("seq(tensor(float)) s", "s"), 18)
+    model.graph.output[0].type.CopyFrom(onnx.helper.make_sequence_type_proto(onnx.helper.make_tensor_type_proto(1, None)))
+    save_shapes(model, tmp_path / "with_shapes.onnx")
+    saved = onnx.load(tmp_path / "with_shapes.onnx")
+    onnx.checker.check_model(saved, full_check=True)
+    assert saved.graph.output[0].type.WhichOneof("value") == "sequence_type"
+    assert [dim.dim_value for dim in saved.graph.output[1].type.tensor_type.shape.dim] == [1, 4]
