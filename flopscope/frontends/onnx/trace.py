@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from flopscope.cost import ZERO, Cost
@@ -80,7 +81,7 @@ def trace_values(model: Any, inputs: Sequence[Any] = (), *, dims: Mapping[str, i
     with _explained(model):
         source = model if isinstance(model, Source) else read(model)
         walker = _fitting(source, inputs, {}, dims or {}, "costlier", _unpriced)[0]
-        return list(walker.values.values())
+        return [replace(value, name=name) for name, value in walker.values.items()]
 
 
 @contextmanager
@@ -131,8 +132,9 @@ def _walked(proto: onnx.ModelProto, opsets: Mapping[str, int], given: Inputs, br
     env: dict[str, Value] = walker.constants.initialisers(proto.graph)
     outside = given.values()
     for value in outside:
-        if value.type is not None:
-            value.tensor = walker.tensor(value.type, role="input", name=value.name)
+        for element in (value,) if value.items is None else value.items:
+            if element.type is not None:
+                element.tensor = walker.tensor(element.type, role="input", name=element.name)
         env[value.name] = value
     block = Block()
     context = Context(opsets, declared_types([*proto.graph.value_info, *proto.graph.output]))
@@ -158,8 +160,8 @@ def _graph(source: Source, walker: Walker, block: Block, inputs: Sequence[Value]
         for value in pending.inputs:
             if value.role in ("parameter", "buffer"):
                 walker.constants.place(value.name or "", pending.scope)
-    graph.inputs = _tensors(inputs)
-    graph.outputs = _tensors(outputs)
+    graph.inputs = _tensors(inputs, walker)
+    graph.outputs = _tensors(outputs, walker)
     constants = walker.constants
     graph.weights = {name: constants.tensors[name] for name in (*constants.parameters, *constants.buffers)}
     graph.list_parameters = lambda: list(constants.parameters.values())
@@ -170,8 +172,15 @@ def _graph(source: Source, walker: Walker, block: Block, inputs: Sequence[Value]
     return graph
 
 
-def _tensors(values: Sequence[Value]) -> list[Tensor]:
-    return [value.tensor for value in values if value.tensor is not None]
+def _tensors(values: Sequence[Value], walker: Walker) -> list[Tensor]:
+    """The tensors among values whose types are known; of a sequence its elements."""
+    found: list[Tensor] = []
+    for value in values:
+        if value.items is not None:
+            found += _tensors(value.items, walker)
+        elif value.type is not None:
+            found.append(walker.place_of(value))
+    return found
 
 
 def _notes(walker: Walker) -> list[str]:

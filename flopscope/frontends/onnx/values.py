@@ -25,7 +25,9 @@ class Value:
     data: Array | None = None
     """Its elements, where they are few and known."""
     items: tuple[Value, ...] | None = None
-    """The elements of a sequence; of an optional value at most one."""
+    """The elements of a sequence. An optional value that holds something is what it holds."""
+    absent: bool = False
+    """Whether it is an optional value that holds nothing."""
     tensor: Tensor | None = None
 
     _key: Any = None
@@ -35,10 +37,10 @@ class Value:
         """What anything computed from this value can depend on."""
         if self._key is None:
             if self.items is not None:
-                return tuple(item.key for item in self.items)
+                return (self.dtype, *(item.key for item in self.items))
             known = None if self.data is None else (self.data.tobytes(), self.data.dtype.str)
             is_parameter = self.tensor is not None and self.tensor.role == "parameter"
-            self._key = (self.type if self.type is not None else self.dtype, known, is_parameter)
+            self._key = (self.type if self.type is not None else (self.dtype, self.absent), known, is_parameter)
         return self._key
 
 
@@ -119,7 +121,7 @@ class Call:
         self._next += 1
         return Slot(len(self.inputs) + len(self.outputs) + self._next - 1, TensorType.of(shape, dtype))
 
-    def add(self, kind: str, out: Slot | Sequence[Slot | None], *, view: bool = False, **arguments: Any) -> None:
+    def add(self, kind: str, out: Slot | Sequence[Slot | None], /, *, view: bool = False, **arguments: Any) -> None:
         """One piece of what the call computes: an op that a rule prices, with its arguments by the names that the rule uses."""
         outs = (out,) if isinstance(out, Slot) else tuple(slot for slot in out if slot is not None)
         self.pieces.append(Piece(kind, arguments, outs, view))

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from flopscope.cost import Cost
 from flopscope.errors import InputError, RuleError
-from flopscope.frontends.onnx import control, sequences, shapes_common, shapes_layers
+from flopscope.frontends.onnx import (
+    control,
+    flex_attention,
+    sequences,
+    shapes_classic,
+    shapes_common,
+    shapes_layers,
+    shapes_standard,
+)
 from flopscope.frontends.onnx.attributes import attributes_of
 from flopscope.frontends.onnx.blocks import Block, Pending
 from flopscope.frontends.onnx.checks import check_size
@@ -29,13 +37,13 @@ if TYPE_CHECKING:
 
     from flopscope.frontends.onnx.inputs import Inputs
 
-INFERENCE = (shapes_common, shapes_layers)
+INFERENCE = (shapes_classic, shapes_common, shapes_layers, shapes_standard)
 """The families of inference, whose import fills the table."""
 Env = MutableMapping[str, Value]
 Price = Callable[[Signature], Cost | None]
 """What a call costs, by the rules, which lie above the front ends."""
 _DEEPEST = 120
-_WINDOWED = ("Conv", "MaxPool", "AveragePool", "LpPool", "ConvTranspose")
+_WINDOWED = ("Conv", "MaxPool", "AveragePool", "LpPool", "ConvTranspose", "QLinearConv", "ConvInteger")
 
 
 @dataclass(slots=True)
@@ -137,8 +145,8 @@ class Walker:
         if _is_constant(node):
             self._constant(node, env, context)
             return
-        handler = control.handler_of(node, self.functions) or sequences.handler_of(node)
-        results = handler(self, node, values, env, block, context) if handler is not None else self._call(node, values, block, context)
+        handler = control.handler_of(node, self.functions) or sequences.handler_of(node) or flex_attention.handler_of(node)
+        results = handler(self, node, values, env, block, context) if handler is not None else self.call(node, values, block, context)
         for name, value in zip(node.output, results, strict=False):
             if name:
                 env[name] = value
@@ -152,7 +160,8 @@ class Walker:
 
     # -- one call -------------------------------------------------------------------------------------------------------------
 
-    def _call(self, node: onnx.NodeProto, values: Sequence[Value | None], block: Block, context: Context) -> list[Value]:
+    def call(self, node: onnx.NodeProto, values: Sequence[Value | None], block: Block, context: Context) -> list[Value]:
+        """The outputs of a node that computes, whose ops go into a block."""
         wanted = tuple(map(bool, node.output))
         attributes = tuple(attribute.SerializeToString() for attribute in node.attribute)
         outer = repr(context.attributes) if context.attributes and any(a.ref_attr_name for a in node.attribute) else ""
@@ -178,11 +187,11 @@ class Walker:
     def _learned(
         self, node: onnx.NodeProto, values: Sequence[Value | None], attributes: dict[str, Any], opset: int, context: Context
     ) -> _Known:
-        """What becomes of a call. Where sizes that were chosen here do not fit, it is not known; with given ones that is an error."""
+        """What becomes of a call. Where sizes that were chosen or bounded here do not fit, it is not known; else that is an error."""
         try:
             return self._learn(node, values, attributes, opset, context)
         except (InputError, RuleError) as error:
-            if not self.inputs.defaults:
+            if not self.inputs.defaults and not self.facts.data_dependent:
                 raise
             self.facts.misfits.append(f"{described(node)}: {error}")
             outputs: list[tuple[str, TensorType | None, Array | None]] = [(UNDEFINED, None, None)] * len(node.output)
@@ -200,7 +209,8 @@ class Walker:
         folded = None
         if not domain:
             first = typed[0][1] if typed else None
-            folded = fold(node.op_type, values, attributes, opset, None if first is None or bounded else first.elements)
+            known = {"num_outputs": len(node.output), **attributes} if node.op_type == "Split" else attributes
+            folded = fold(node.op_type, values, known, opset, None if first is None or bounded else first.elements)
         for position, (dtype, type) in enumerate(typed):
             data = folded[position] if folded is not None and position < len(folded) else None
             if data is not None:
@@ -254,7 +264,7 @@ class Walker:
         outputs: Sequence[tuple[str, TensorType | None, Array | None]],
     ) -> tuple[list[tuple[Signature, tuple[int, ...], tuple[int, ...]]], dict[int, TensorType]]:
         target = f"{domain or 'ai.onnx'}::{node.op_type}"
-        present = [value for value in values if value is not None and value.items is None]
+        present = [value for value in values if value is not None and value.items is None and not value.absent]
         if any(value.type is None for value in present) or any(
             type is None for name, (_, type, _) in zip(node.output, outputs, strict=True) if name
         ):

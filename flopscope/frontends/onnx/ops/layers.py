@@ -168,3 +168,13 @@ def embed_norm(call: Call) -> None:
         call.add("add", result, input=total, other=rows)
         total = result
     call.add("layer_norm", out, input=total, normalized_shape=(out.shape[-1],), weight=call[5], bias=call[6])
+
+
+@lowers("Hardmax")
+def hardmax(call: Call) -> None:
+    """One at the greatest element along an axis, zero elsewhere."""
+    x, axis = call[0], call.attr("axis", -1 if call.opset >= 13 else 1)
+    shape = [1 if dim == axis % len(x.shape) else size for dim, size in enumerate(x.shape)] if call.opset >= 13 else x.shape[:axis]
+    place = call.between(shape, "int64")
+    call.add("argmax", place, input=x)
+    call.add("one_hot", call.out, input=place)

@@ -12,7 +12,7 @@ from flopscope.frontends.onnx.values import Call
 
 Lower = Callable[[Call], None]
 AnyLower = TypeVar("AnyLower", bound=Lower)
-CONTRIB, CLASSIC = "com.microsoft", "ai.onnx.ml"
+CONTRIB, CLASSIC, TRAINING = "com.microsoft", "ai.onnx.ml", "ai.onnx.preview.training"
 
 _table: dict[tuple[str, str], Lower] = {}
 
