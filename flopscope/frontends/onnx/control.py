@@ -356,7 +356,9 @@ def _inserted(value: Value, axis: int, turns: int, rows: int | None) -> Value:
 
 def _map(walker: Walker, node: onnx.NodeProto, values: Sequence[Value | None], env: Env, block: Block, context: Context) -> list[Value]:
     """``SequenceMap(sequence, more...)``: the body for every element, once for those that are alike."""
-    body = attributes_of(node)["body"]
+    body = attributes_of(node).get("body")
+    if body is None:
+        raise InputError("it has no graph to run for each element")
     first = values[0] if values else None
     if first is None or first.items is None:
         return walker.call(node, values, block, context)

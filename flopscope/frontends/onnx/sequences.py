@@ -115,6 +115,8 @@ def _split(site: Site, values: Values, attributes: Mapping[str, Any]) -> Value |
     whole = x.type.shape[axis]
     if sizes is None or sizes.data is None:
         lengths = [1] * whole
+    elif sizes.data.ndim > 1:
+        raise InputError(f"its lengths have the shape {list(sizes.data.shape)}, where one number or a list is needed")
     elif sizes.data.ndim == 0:
         each = int(sizes.data)
         if each < 1:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from flopscope.errors import InputError
 from flopscope.frontends.onnx.dtypes import NAMES, UNDEFINED
 from flopscope.frontends.onnx.inference import Typed
 from flopscope.frontends.onnx.shapes import bounds, infers, same_as
@@ -88,7 +89,7 @@ def unpool(values: Values, attributes: Attributes, _: int) -> list[Typed]:
 @infers("Compress")
 def compress(values: Values, attributes: Attributes, _: int) -> list[Typed]:
     """As many slices as the condition has, where that is known."""
-    x, condition = shape_in(values, 0), values[1]
+    x, condition = shape_in(values, 0), values[1] if len(values) > 1 else None
     kept = None if condition is None or condition.data is None else int(np.count_nonzero(condition.data))
     return [(dtype_in(values, 0), None if x is None else _cut(x, attributes.get("axis"), kept))]
 
@@ -130,8 +131,10 @@ def whole(values: Values, attributes: Attributes, _: int) -> list[Typed]:
     if x is None:
         return [(dtype_in(values, 0), None)]
     axis = attributes.get("axis")
+    if axis is not None and not -len(x) <= axis < len(x):
+        raise InputError(f"it has the axis {axis}, but its input has {len(x)} dimensions")
     most = math.prod(x) if axis is None else x[axis]
-    return [(dtype_in(values, 0), _cut(x, axis, most if condition is None else min(most, condition[0])))]
+    return [(dtype_in(values, 0), _cut(x, axis, min(most, condition[0]) if condition else most))]
 
 
 def _cut(shape: tuple[int, ...], axis: int | None, size: int | None) -> tuple[int | None, ...]:
@@ -148,6 +151,8 @@ def all_different(values: Values, attributes: Attributes, outputs: int) -> list[
     if x is None:
         return [(dtype_in(values, 0), None), *([("int64", None)] * (outputs - 1))]
     axis = attributes.get("axis")
+    if axis is not None and not -len(x) <= axis < len(x):
+        raise InputError(f"it has the axis {axis}, but its input has {len(x)} dimensions")
     number = math.prod(x) if axis is None else x[axis]
     facts: list[Typed] = [("int64", (number,))] * 3
     return [(dtype_in(values, 0), (number,) if axis is None else x), *facts][:outputs]
@@ -157,7 +162,7 @@ def all_different(values: Values, attributes: Attributes, outputs: int) -> list[
 def all_boxes(values: Values, _: Attributes, __: int) -> list[Typed]:
     """As if no box suppressed another: for each batch and class as many as there are, or as are asked for."""
     scores, most = shape_in(values, 1), number_in(values, 2)
-    if scores is None:
+    if scores is None or len(scores) != 3:
         return [("int64", None)]
     asked = values[2] if len(values) > 2 else None
     kept = 0 if asked is None else scores[2] if most is None else min(max(most, 0), scores[2])

@@ -44,6 +44,7 @@ def attention(call: Call) -> None:
     outputs = [*call.outputs, None, None, None, None][:4]
     key = appended(call, call.get(4), by_head(call, call[1], call.attr("kv_num_heads", heads)), outputs[1])
     value = appended(call, call.get(5), by_head(call, call[2], call.attr("kv_num_heads", heads)), outputs[2])
+    _check(query, key, value)
     y = outputs[0]
     shape = (*query.shape[:3], value.shape[3])
     result = y if y is not None and len(y.shape) == 4 else call.between(shape, query.dtype)
@@ -54,6 +55,19 @@ def attention(call: Call) -> None:
         _opened(call, query, key, value, bounded, outputs[3], result)
     if y is not None and y is not result:
         call.add("permute", y, view=True, input=result)
+
+
+def _check(query: Slot, key: Slot, value: Slot) -> None:
+    """Every group of query heads has a head of keys and values, as wide as the queries and as long as each other.
+
+    Raises:
+        InputError: they do not fit.
+    """
+    (batch, heads, _, width), groups = query.shape, key.shape[1]
+    fits = key.shape[0] == value.shape[0] == batch and groups == value.shape[1] and key.shape[2] == value.shape[2]
+    if not fits or key.shape[3] != width or groups < 1 or heads % groups:
+        shapes = ", ".join(f"{what} {list(slot.shape)}" for what, slot in (("queries", query), ("keys", key), ("values", value)))
+        raise InputError(f"{shapes} (by batch, head, position and width) do not fit")
 
 
 def _shared(call: Call, x: Slot, heads: int) -> Slot:

@@ -48,7 +48,7 @@ def plain(kinds: Mapping[str, str], domain: str = "") -> None:
 
 def _one_piece(kind: str) -> Lower:
     def lower(call: Call) -> None:
-        given = [slot for slot in call.inputs if slot is not None]
+        given = [slot for slot in call.inputs if slot is not None] or [call[0]]
         names = ("input", "other") if len(given) <= 2 else tuple(f"input{position}" for position in range(len(given)))
         arguments: dict[str, Any] = dict(zip(names, given, strict=False))
         call.add(kind, call.outputs, **arguments)
