@@ -141,7 +141,13 @@ class Signature:
     @property
     def inputs(self) -> tuple[TensorType, ...]:
         """The types of all tensor arguments, in order."""
-        return tuple(_tensor_types(self.arguments.values()))
+        found: list[TensorType] = []
+        for value in self.arguments.values():
+            if isinstance(value, TensorType):
+                found.append(value)
+            elif isinstance(value, tuple):
+                found.extend(_tensor_types(value))
+        return tuple(found)
 
     @property
     def read(self) -> tuple[TensorType, ...]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from flopscope.errors import InputError
 from flopscope.frontends.onnx.checks import check_tensors
-from flopscope.frontends.onnx.dtypes import NAMES, UNDEFINED, name_of, numpy_dtype
+from flopscope.frontends.onnx.dtypes import FLOATING, NAMES, UNDEFINED, name_of, numpy_dtype
 from flopscope.frontends.onnx.thin import KEPT_BYTES
 from flopscope.frontends.onnx.values import Array, Value
 from flopscope.frontends.onnx.weights import Standings
@@ -125,10 +125,10 @@ class Constants:
 
 def _small_data(tensor: onnx.TensorProto, dtype: str, elements: int) -> Array | None:
     """The elements of a tensor that may say something about shapes, where they are in the file."""
+    if elements > _MOST_FLOATS and dtype in FLOATING:
+        return None
     kind = numpy_dtype(dtype)
     if kind is None or tensor.data_location == _EXTERNAL or elements * np.dtype(kind).itemsize > KEPT_BYTES:
-        return None
-    if np.issubdtype(kind, np.floating) and elements > _MOST_FLOATS:
         return None
     from onnx import numpy_helper
 

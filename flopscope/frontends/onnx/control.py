@@ -17,7 +17,8 @@ from flopscope.graph import TensorType
 if TYPE_CHECKING:
     import onnx
 
-    from flopscope.frontends.onnx.walker import Context, Env, Walker
+    from flopscope.frontends.onnx.facts import Context
+    from flopscope.frontends.onnx.walker import Env, Walker
 
 Branch = Literal["costlier", "then", "else"]
 Handler = Callable[..., list[Value]]

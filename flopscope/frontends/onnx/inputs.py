@@ -173,7 +173,8 @@ class Inputs:
         """A size for an open dimension: one for the batch, a length for tokens, a side for images, and else one."""
         length, side = self._choice
         low = name.lower()
-        if position == 0 or "batch" in low:
+        is_state = len(shape) == 3 and position == 1 and isinstance(shape[0], int) and shape[0] > 1  # [layers, batch, width]
+        if position == 0 or "batch" in low or is_state:
             return 1
         if "past" in low:
             return length

@@ -22,7 +22,8 @@ from flopscope.graph import TensorType
 if TYPE_CHECKING:
     import onnx
 
-    from flopscope.frontends.onnx.walker import Context, Env, Walker
+    from flopscope.frontends.onnx.facts import Context
+    from flopscope.frontends.onnx.walker import Env, Walker
 
 Values = Sequence[Value | None]
 

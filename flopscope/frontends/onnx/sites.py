@@ -12,7 +12,8 @@ from flopscope.graph import Signature
 if TYPE_CHECKING:
     import onnx
 
-    from flopscope.frontends.onnx.walker import Context, Env, Walker
+    from flopscope.frontends.onnx.facts import Context
+    from flopscope.frontends.onnx.walker import Env, Walker
 
 
 class Site:

@@ -14,10 +14,12 @@ from flopscope.frontends.onnx.blocks import Block, flattened
 from flopscope.frontends.onnx.checks import check_model
 from flopscope.frontends.onnx.control import Branch, declared_types
 from flopscope.frontends.onnx.external import check_external
+from flopscope.frontends.onnx.facts import Context
 from flopscope.frontends.onnx.inputs import CHOICES, Inputs
+from flopscope.frontends.onnx.learning import Price
 from flopscope.frontends.onnx.reading import Source, read
 from flopscope.frontends.onnx.values import Value
-from flopscope.frontends.onnx.walker import Context, Price, Walker
+from flopscope.frontends.onnx.walker import Walker
 from flopscope.graph import Graph, Op, Signature, Tensor
 
 if TYPE_CHECKING:
@@ -113,17 +115,23 @@ Walked = tuple[Walker, Block, Sequence[Value], Sequence[Value]]
 def _fitting(
     source: Source, inputs: Sequence[Any], named: Mapping[str, Any], dims: Mapping[str, int], branch: Branch, price: Price
 ) -> Walked:
-    """The walk with the first choice of open sizes that fits the model, or else with the very first."""
+    """The walk with the first choice of open sizes that fits the model, or else with the one that fits best."""
     proto = source.proto
     opsets = check_model(proto)
-    first = None
+    best = None
     for choice in CHOICES:
         walked = _walked(proto, opsets, Inputs(proto.graph, inputs, named, dims, choice), branch, price)
         if not walked[0].facts.misfits:
             return walked
-        first = first or walked
-    assert first is not None
-    return first
+        if best is None or _misfit(walked) < _misfit(best):
+            best = walked
+    assert best is not None
+    return best
+
+
+def _misfit(walked: Walked) -> tuple[int, int]:
+    facts = walked[0].facts
+    return len(facts.misfits), len(facts.unknown)
 
 
 def _walked(proto: onnx.ModelProto, opsets: Mapping[str, int], given: Inputs, branch: Branch, price: Price) -> Walked:

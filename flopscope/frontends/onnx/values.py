@@ -44,7 +44,7 @@ class Value:
         return self._key
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Slot:
     """A value as a table of ops sees it: its type, its elements where they are known, and which value of the call it is.
 
@@ -127,7 +127,7 @@ class Call:
         self.pieces.append(Piece(kind, arguments, outs, view))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Piece:
     """A part of a call that one rule prices."""
 
