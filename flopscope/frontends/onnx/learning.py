@@ -221,7 +221,7 @@ class Learner:
 
 def _is_settled(shape: Sequence[Any] | None) -> bool:
     """Whether every size of a shape is known and none is negative."""
-    return shape is not None and all([isinstance(size, int) and size >= 0 for size in shape])
+    return shape is not None and all(isinstance(size, int) and size >= 0 for size in shape)
 
 
 def _slot(position: int, value: Value | None) -> Slot | None:
