@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from flopscope.analyses.attention import attention_notes
-from flopscope.analyses.totals import flops_of
+from flopscope.analyses.totals import weight_of
 from flopscope.errors import InputError, OptionError, UncountedError
 from flopscope.report import Comparison, Report
 from flopscope.rules import module_classes, price
@@ -102,7 +102,7 @@ def _torch_graph(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any], exec
     with _disable_current_modes():
         model, args, kwargs = unwrapped(model, args, kwargs)
         args, kwargs = tensors_from_text((args, kwargs), dtype_of(model))
-    graph = trace(model, args, kwargs, execute=execute, attention=attention, opaque=module_classes(), weigh=flops_of)
+    graph = trace(model, args, kwargs, execute=execute, attention=attention, opaque=module_classes(), weigh=weight_of)
     graph.notes.extend(attention_notes(graph, effective=attention == "effective"))
     return graph
 

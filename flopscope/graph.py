@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 Role = Literal["input", "parameter", "buffer", "constant", "result"]
 Effect = Literal["fresh", "view", "inplace"]
 
+SHAPE_UNKNOWN = "shape_unknown"
+"""The kind of an op that cannot be counted because a shape around it is not known, whatever rules there are."""
 _BITS_BY_NAME = {"bool": 8, "string": 64, "complex32": 32, "complex64": 64, "complex128": 128}
 
 
@@ -139,7 +141,13 @@ class Signature:
     @property
     def inputs(self) -> tuple[TensorType, ...]:
         """The types of all tensor arguments, in order."""
-        return tuple(_tensor_types(self.arguments.values()))
+        found: list[TensorType] = []
+        for value in self.arguments.values():
+            if isinstance(value, TensorType):
+                found.append(value)
+            elif isinstance(value, tuple):
+                found.extend(_tensor_types(value))
+        return tuple(found)
 
     @property
     def read(self) -> tuple[TensorType, ...]:
@@ -260,6 +268,13 @@ class Weight:
     trainable: bool = True
     shared_as: tuple[str, ...] = ()
     """The other names of the same tensor."""
+    indices: int = 0
+    """Of a sparse tensor, how many indices are stored beside its elements."""
+
+    @property
+    def elements(self) -> int:
+        """How many numbers it holds: of a sparse one those that are stored."""
+        return self.type.elements if self.type.nonzero is None else self.type.nonzero
 
 
 @dataclass(eq=False)

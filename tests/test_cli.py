@@ -28,6 +28,25 @@ def broken():
 def number():
     return 3
 
+def a_class():
+    return nn.Linear
+
+def exits():
+    raise SystemExit(0)
+
+class Exits(nn.Module):
+    def forward(self, x):
+        raise SystemExit(0)
+
+class Prints(nn.Module):
+    def __init__(self):
+        super().__init__()
+        print("built")
+
+    def forward(self, x):
+        print("running")
+        return x @ x.T
+
 class Raises(nn.Module):
     def forward(self, x):
         raise RuntimeError("as it likes\\nsecond line")
@@ -42,6 +61,7 @@ class Two(nn.Module):
 def file(tmp_path: Path) -> Path:
     path = tmp_path / "models.py"
     path.write_text(FACTORY)
+    (tmp_path / "exits.py").write_text("import sys\nsys.exit(0)\n")
     return path
 
 
@@ -109,9 +129,18 @@ def test_list() -> None:
         (["analyze", "torchvision:resnet18", "-i", "image=1x3x2x2"], "torchvision:resnet18 has no input 'image'. Its inputs are: x."),
         (["analyze", "no.such.module:factory"], "names the module 'no.such.module', which cannot be found"),
         (["analyze", "nowhere/models.py:factory"], "there is no file nowhere/models.py"),
-        (["analyze", "FILE:missing"], "has no 'missing'. It has: tiny, with_inputs, broken, number, Raises, Two"),
+        (
+            ["analyze", "FILE:missing"],
+            "has no 'missing'. It has: tiny, with_inputs, broken, number, a_class, exits, Exits, Prints, Raises, Two",
+        ),
         (["analyze", "FILE:broken"], "cannot build FILE:broken: ValueError: no such thing"),
-        (["analyze", "FILE:number"], "returned a int, where a torch.nn.Module is needed"),
+        (["analyze", "FILE:number"], "returned an object of type int, where a torch.nn.Module is needed"),
+        (["analyze", "FILE:a_class"], "returned the class Linear itself, where a torch.nn.Module is needed"),
+        (["analyze", "FILE:exits"], "cannot build FILE:exits: SystemExit: 0"),
+        (["analyze", "FILE:Exits", "-i", "1"], "Exits raised SystemExit in its own forward, on inputs (float32[1]): 0."),
+        (["analyze", "EXITS:model"], "EXITS raised SystemExit: 0"),
+        (["analyze", "FILE:Two", "-i", "image=1", "-i", "image=2"], "the input 'image' was given twice; give it once"),
+        (["analyze", "FILE:Two", "-i", "1", "-i", "image=2"], "the input 'image' was given twice: by its name, and by its place"),
         (["analyze", "FILE:tiny"], "needs inputs (input); give their shapes, as in --input 1x3x224x224"),
         (["analyze", "FILE:Raises", "-i", "1"], "Raises raised RuntimeError in its own forward, on inputs (float32[1]): as it likes."),
         (["analyze", "FILE:Two", "-i", "imag=1"], "has no input 'imag'; did you mean 'image'? Its inputs are: image, mask."),
@@ -122,12 +151,23 @@ def test_list() -> None:
     ],
 )
 def test_errors_are_one_clear_message(arguments: list[str], message: str, file: Path) -> None:
-    result = run(*(argument.replace("FILE", str(file)) for argument in arguments))
+    places = {"FILE": str(file), "EXITS": str(file.with_name("exits.py"))}
+    for name, place in places.items():
+        arguments, message = [argument.replace(name, place) for argument in arguments], message.replace(name, place)
+    result = run(*arguments)
     assert result.exit_code == 2, result.output
     assert result.stdout == ""
-    assert message.replace("FILE", str(file)) in result.stderr.replace("\n", " ")
+    assert message in result.stderr.replace("\n", " ")
     assert len(result.stderr.strip().splitlines()) == 1
     assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize("command", [("analyze", "FILE"), ("compare", "FILE"), ("doctor", "FILE"), ("sweep", "FILE", "--batch", "2,3")])
+def test_what_a_model_prints_does_not_mix_with_the_result(command: tuple[str, ...], file: Path) -> None:
+    result = run(*(part.replace("FILE", f"{file}:Prints") for part in command), "-i", "2x3", "--format", "json")
+    assert result.exit_code == 0, result.output
+    json.loads(result.stdout)
+    assert {"built", "running"} <= set(result.stderr.splitlines())
 
 
 def test_debug_shows_the_traceback() -> None:

@@ -77,7 +77,7 @@ def experts(graph: Graph) -> Experts | None:
     walk.finish(graph)
     if not walk.met:
         return None
-    sizes = {weight.name: weight.type.elements for weight in graph.parameters}
+    sizes = {weight.name: weight.elements for weight in graph.parameters}
     unmet = sum((sizes[name] - min(Fraction(sizes[name]), met) for name, met in walk.met.items() if name in sizes), Fraction())
     run = sum(cost_of(op.signature).macs for op in graph.ops)
     total = sum(sizes.values())

@@ -22,7 +22,7 @@ def cost_of(signature: Signature) -> Cost:
 
 def op_costs(graph: Graph) -> list[Cost]:
     """The cost of each op. A parameter belongs to the first op that reads it."""
-    sizes = {weight.name: weight.type.elements for weight in graph.parameters}
+    sizes = {weight.name: weight.elements for weight in graph.parameters}
     seen: set[int] = set()
     costs = []
     for op in graph.ops:
@@ -39,12 +39,13 @@ def op_costs(graph: Graph) -> list[Cost]:
 def total(graph: Graph) -> Cost:
     """The cost of the whole graph. Its parameters are all parameters of the model, whether or not an op reads them."""
     found = sum_of(counted(graph.ops))
-    return replace(found, params=sum(weight.type.elements for weight in graph.parameters))
+    return replace(found, params=sum(weight.elements for weight in graph.parameters))
 
 
-def flops_of(ops: Sequence[Op]) -> int:
-    """The FLOPs of some ops together."""
-    return sum_of(counted(ops)).flops
+def weight_of(ops: Sequence[Op]) -> tuple[int, int]:
+    """How many of some ops no rule prices, and the FLOPs of the others: unknown cost outweighs any that is known."""
+    found = sum_of(counted(ops))
+    return found.uncounted, found.flops
 
 
 def counted(ops: Sequence[Op]) -> Mapping[Signature, int]:
@@ -72,7 +73,7 @@ def module_costs(graph: Graph) -> dict[str, Cost]:
         own.setdefault(op.scope, Counter())[op.signature] += op.times
     costs = {path: sum_of(counts) for path, counts in own.items()}
     for weight in graph.parameters:
-        costs[weight.scope] = costs.get(weight.scope, ZERO) + Cost(params=weight.type.elements)
+        costs[weight.scope] = costs.get(weight.scope, ZERO) + Cost(params=weight.elements)
     result = {module.path: ZERO for module in graph.modules}
     result.setdefault("", ZERO)
     for path, found in costs.items():

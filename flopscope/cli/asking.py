@@ -32,7 +32,10 @@ _MODEL_OPTIONS = (
         "--phase", type=click.Choice(("prefill", "decode")), default=None,
         help="A step of text generation (hf: models): reading a prompt, or writing one token beside a cache.",
     ),
-    click.option("--context", type=click.IntRange(min=1), default=None, help="Tokens of the prompt, or in the cache. Default: 4096."),
+    click.option(
+        "--context", type=click.IntRange(min=1), default=None,
+        help="Tokens of the prompt, or in the cache. Default: 4096, or as many as the config allows.",
+    ),
     click.option("--batch", type=click.IntRange(min=1), default=None, help="Sequences that a phase works on. Default: 1."),
     click.option(
         "--cache", type=click.Choice(("dynamic", "static")), default=None,

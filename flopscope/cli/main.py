@@ -15,7 +15,7 @@ import click
 
 from flopscope.cli.asking import Asked, model_options, output_options
 from flopscope.cli.explain import conventions, doctor, explain, why
-from flopscope.cli.output import emit, patience
+from flopscope.cli.output import emit, patience, results_only
 from flopscope.cli.sweep import sweep
 from flopscope.errors import FlopscopeError, OptionError, UncountedError
 from flopscope.version import __version__
@@ -93,18 +93,18 @@ def analyze(
     _check_convention(convention)
     _check_assumed(assume)
     with patience(f"analysing {spec}"):
-        if any(".." in text or "," in text for text in asked.dims):
-            emit(asked.over_sizes(spec, style, exact), output)
-            return
-        if save_shapes is not None:
-            click.echo(f"wrote {asked.save_shapes(spec, save_shapes)}", err=True)
-        report = asked.report(spec, strict=strict)
-        if style == "json":
-            text = report.to_json(convention=convention, assume=assume)
-        elif by_bits or assume is not None:
-            text = report.bits_text(style, assume=assume, exact=exact)  # type: ignore[arg-type]
+        if any(".." in size or "," in size for size in asked.dims):
+            text = asked.over_sizes(spec, style, exact)
         else:
-            text = _report_text(report, by, style, depth, exact, convention)
+            if save_shapes is not None:
+                click.echo(f"wrote {asked.save_shapes(spec, save_shapes)}", err=True)
+            report = asked.report(spec, strict=strict)
+            if style == "json":
+                text = report.to_json(convention=convention, assume=assume)
+            elif by_bits or assume is not None:
+                text = report.bits_text(style, assume=assume, exact=exact)  # type: ignore[arg-type]
+            else:
+                text = _report_text(report, by, style, depth, exact, convention)
     emit(text, output)
 
 
@@ -123,7 +123,8 @@ def compare(specs: Sequence[str], asked: Asked, style: str, output: Path | None,
     from flopscope.report import Comparison
 
     _check_convention(convention)
-    comparison = Comparison({spec: asked.report(spec, strict=strict) for spec in progress(specs, "analysing")})
+    with results_only():
+        comparison = Comparison({spec: asked.report(spec, strict=strict) for spec in progress(specs, "analysing")})
     if style == "json":
         text = json.dumps(comparison.to_dicts(convention), indent=2) + "\n"
     else:

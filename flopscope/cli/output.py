@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -27,12 +28,18 @@ def emit(text: str, output: Path | None) -> None:
     click.echo(f"wrote {output}", err=True)
 
 
-def patience(what: str) -> Any:
-    """A spinner on a terminal for what may take more than a second."""
-    import contextlib
+def results_only() -> contextlib.AbstractContextManager[object]:
+    """What a model prints while it is built or traced goes to the standard error, so that the output holds the result alone."""
+    return contextlib.redirect_stdout(sys.stderr)
 
-    if not sys.stderr.isatty():
-        return contextlib.nullcontext()
-    from rich.console import Console
 
-    return Console(stderr=True).status(what)
+@contextlib.contextmanager
+def patience(what: str) -> Iterator[None]:
+    """A spinner on a terminal for what may take more than a second. What models print does not mix with the result."""
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(results_only())
+        if sys.stderr.isatty():
+            from rich.console import Console
+
+            stack.enter_context(Console(stderr=True).status(what))
+        yield

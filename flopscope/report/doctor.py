@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from flopscope.graph import Op, TensorType, Weight
+from flopscope.graph import SHAPE_UNKNOWN, Op, TensorType, Weight
 from flopscope.report.text import shape_text
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ class Uncounted:
     scopes: tuple[str, ...]
     example: Op
     stub: str
-    """A rule to paste and complete."""
+    """A rule to paste and complete; nothing where shapes are missing, and not a rule."""
 
     def to_dict(self) -> dict[str, Any]:
         """The same as plain data."""
@@ -75,7 +75,7 @@ class Diagnosis:
             "data_dependent": [{"op": op, "scope": scope, "calls": calls} for op, scope, calls in self.data_dependent],
             "ran_for_real": self.ran_for_real,
             "notes": list(self.notes),
-            "unused_parameters": [{"name": weight.name, "elements": weight.type.elements} for weight in self.unused],
+            "unused_parameters": [{"name": weight.name, "elements": weight.elements} for weight in self.unused],
             "uncalled_modules": list(self.uncalled),
         }
 
@@ -98,11 +98,12 @@ def diagnose(report: Report) -> Diagnosis:
 
 
 def _uncounted(report: Report) -> list[Uncounted]:
-    found: dict[str, list[Op]] = {}
+    found: dict[tuple[str, bool], list[Op]] = {}
     for row in report.uncounted:
-        found.setdefault(row.op, []).append(report.graph.ops[row.index])
+        found.setdefault((row.op, row.kind == SHAPE_UNKNOWN), []).append(report.graph.ops[row.index])
     return [
-        Uncounted(target, len(ops), tuple(dict.fromkeys(op.scope for op in ops)), ops[0], stub(ops[0])) for target, ops in found.items()
+        Uncounted(target, len(ops), tuple(dict.fromkeys(op.scope for op in ops)), ops[0], "" if lacks_shapes else stub(ops[0]))
+        for (target, lacks_shapes), ops in found.items()
     ]
 
 
@@ -141,20 +142,31 @@ def _document(diagnosis: Diagnosis, heading: str, fence: str) -> str:
         sections.append(_uncounted_text(found, types, heading, fence))
     if diagnosis.data_dependent:
         listed = [f"{target} in {scope or 'the model itself'}" for target, scope, _ in diagnosis.data_dependent]
-        how = "the whole model was run for real on the CPU" if diagnosis.ran_for_real else "these ops ran on the integer or boolean inputs"
+        how = _how_data_decided(diagnosis)
         sections.append(f"{heading}DEPENDS ON DATA ({how}; other inputs may cost more or less): {_some(listed)}")
     sections += [f"{heading}NOTE: {note}" for note in diagnosis.notes]
     if diagnosis.uncalled:
         sections.append(f"{heading}NEVER RAN, though they own parameters: {_some(list(diagnosis.uncalled))}")
     if diagnosis.unused:
-        total = sum(weight.type.elements for weight in diagnosis.unused)
+        total = sum(weight.elements for weight in diagnosis.unused)
         listed = [f"{weight.name} ({shape_text(weight.type.shape)})" for weight in diagnosis.unused]
         sections.append(f"{heading}UNUSED PARAMETERS ({total:,} elements, which the total of parameters includes): {_some(listed)}")
     return "\n\n".join(sections)
 
 
+def _how_data_decided(diagnosis: Diagnosis) -> str:
+    if diagnosis.ran_for_real:
+        return "the whole model was run for real on the CPU"
+    if any(target.startswith("ai.onnx::") for target, _, _ in diagnosis.data_dependent):
+        return "these ops are counted for the most that they may do, or for one turn, as the notes say"
+    return "these ops ran on the integer or boolean inputs"
+
+
 def _uncounted_text(found: Uncounted, types: str, heading: str, fence: str) -> str:
     scopes = _some([scope or "the model itself" for scope in found.scopes])
+    if not found.stub:
+        why = "because a shape around it is not known: give shapes with --input"
+        return f"{heading}NOT COUNTED: {found.target}, {found.calls} calls, in {scopes}, {why}"
     opening, closing = (f"{fence}python\n", f"{fence}\n") if fence else ("", "")
     return (
         f"{heading}NOT COUNTED: {found.target}, {found.calls} calls, in {scopes}\nsuch as {types}\n"

@@ -31,6 +31,8 @@ _NUMBER = re.compile(
 _PREFIXES = {"": 0, "k": 3, "K": 3, "M": 6, "G": 9, "B": 9, "T": 12, "P": 15}
 _MOST_PARTS = 3
 _MOST_SHOWN = 12
+_FAR = 10
+"""A number this many times larger or smaller than every count is a count of something else: no table could say of what."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +123,16 @@ class NumberExplanation:
         return self.to_text()
 
     def to_text(self) -> str:
-        """A table, and the sentence before it."""
+        """A table, and the sentence before it; the sentence alone where no way to count comes near."""
+        if self.is_far:
+            return f"{self.sentence}\n{left_out(self.uncounted)}"
         return f"{self.sentence}\n\n{self.to_table()}{left_out(self.uncounted)}"
+
+    @property
+    def is_far(self) -> bool:
+        """Whether even the nearest way to count is off by more than a factor of ten."""
+        best = abs(self.nearest[0].count)
+        return not self.matches and not self.stated.value <= _FAR * best <= _FAR**2 * self.stated.value
 
     @property
     def sentence(self) -> str:
@@ -132,6 +142,12 @@ class NumberExplanation:
             more = " Few digits leave room for chance." if self.stated.value / self.stated.step < 1000 else ""
             return f"{head}: of {self.tried} ways to count, the simplest that give this number in all its digits are these.{more}"
         best = self.nearest[0]
+        if self.is_far:
+            return (
+                f"{head}: the nearest of {self.tried} ways to count, {best.text} = {best.count:,}, is off by more than a factor of "
+                f"{_FAR}, so this is most likely a count of another model, input or quantity. Check the number and its unit "
+                "(K, M, G, T)."
+            )
         missing = self.stated.value - best.count
         return (
             f"{head}: none of {self.tried} ways to count gives this number. The nearest is {best.text} = {best.count:,}; "
@@ -153,8 +169,8 @@ class NumberExplanation:
         return f"{float((candidate.count - self.stated.value) / self.stated.value):+.3%}" if self.stated.value else ""
 
     def to_markdown(self) -> str:
-        """The table in GitHub's Markdown."""
-        return self.to_table("markdown")
+        """The table in GitHub's Markdown, or the sentence where no way to count comes near."""
+        return f"{self.sentence}\n" if self.is_far else self.to_table("markdown")
 
     def to_dict(self) -> dict[str, Any]:
         """The same as plain data."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from flopscope.errors import MissingPackageError
+from flopscope.graph import SHAPE_UNKNOWN
 from flopscope.report.rows import KindRow, ModuleRow, OpRow
 from flopscope.report.text import METRIC_HEADERS, TableFormat, counted, metric_cells, shape_text, si
 from flopscope.rules import why_uncounted
@@ -97,25 +98,39 @@ def summary(report: Report) -> str:
     """The exact totals, and everything that a reader must know besides."""
     total = report.total
     at_least = "at least " if total.partial else ""
-    buffers = sum(weight.type.elements for weight in report.graph.buffers)
-    trainable = sum(weight.type.elements for weight in report.graph.parameters if weight.trainable)
+    indices = sum(weight.indices for weight in report.graph.buffers)
+    buffers = indices + sum(weight.type.stored_elements for weight in report.graph.buffers)
+    of_sparse = f", of which {indices:,} indices of sparse ones" if indices else ""
+    trainable = sum(weight.elements for weight in report.graph.parameters if weight.trainable)
     lines = [
         f"MACs    {at_least}{total.macs:,}",
         f"FLOPs   {at_least}{total.flops:,}   (2 per MAC, plus all other arithmetic)",
-        f"params  {total.params:,}   ({trainable:,} trainable; buffers {buffers:,})",
+        f"params  {total.params:,}   ({trainable:,} trainable; buffers {buffers:,}{of_sparse})",
         f"access  {at_least}{total.access:,} elements, {si(total.access_bytes, 'B')} "
         f"({si(total.bytes_read, 'B')} read, {si(total.bytes_written, 'B')} written)",
         f"inputs  {counted(str(value.type) for value in report.graph.inputs) or 'none'}",
     ]
     if report.experts is not None:
         lines.append(_experts_text(report.experts))
-    if report.uncounted:
-        counts = Counter(row.op for row in report.uncounted)
-        listed = ", ".join(f"{op} ({count}x, first in {_first_scope(report, op)})" for op, count in counts.most_common())
-        lines.append(f"NOT COUNTED, because no rule prices them: {listed}")
-        lines += [f"  {op}: {reason}" for op in counts if (reason := why_uncounted(op))]
+    lines += _uncounted_lines(report)
     lines += [f"note: {note}" for note in report.notes]
     return "\n".join(lines) + "\n"
+
+
+def _uncounted_lines(report: Report) -> list[str]:
+    lines = []
+    for reason, is_meant in (
+        ("no rule prices them", lambda row: row.kind != SHAPE_UNKNOWN),
+        ("shapes around them are not known", lambda row: row.kind == SHAPE_UNKNOWN),
+    ):
+        counts: Counter[str] = Counter()
+        for row in filter(is_meant, report.uncounted):
+            counts[row.op] += row.times
+        if counts:
+            listed = ", ".join(f"{op} ({count}x, first in {_first_scope(report, op)})" for op, count in counts.most_common())
+            lines.append(f"NOT COUNTED, because {reason}: {listed}")
+            lines += [f"  {op}: {why}" for op in counts if (why := why_uncounted(op))]
+    return lines
 
 
 def _experts_text(found: Experts) -> str:

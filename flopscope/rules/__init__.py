@@ -16,6 +16,7 @@ from flopscope.rules import (
     fourier,
     layouts,
     linalg,
+    linear_attention,
     loss,
     loss_backward,
     matmul,
@@ -49,7 +50,7 @@ from flopscope.rules.uncounted import why_uncounted as why_uncounted
 
 FAMILIES = (
     activation, activation_backward, attention, attention_kernels, communication, contraction_backward, convolution, costless, draw,
-    einsum, elementwise, foreach, fourier, layouts, linalg, loss, loss_backward, matmul, movement, movement_backward, normalisation,
+    einsum, elementwise, foreach, fourier, layouts, linalg, linear_attention, loss, loss_backward, matmul, movement, movement_backward, normalisation,
     normalisation_backward, packed_weights, pooling, quantization, quantized, recurrent, recurrent_kernels, reduction, regions,
     resampling, softmax, sorting, sparse, statistics,
 )  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flopscope.cost import Cost
 from flopscope.graph import Signature
-from flopscope.rules.registry import count, rule
+from flopscope.rules.registry import count, prod, rule
 from flopscope.rules.sizes import quotient
 
 
@@ -52,6 +52,7 @@ def ps_roi_pool(op: Signature) -> Cost:
     source="definition; every pair is compared",
 )
 def nms(op: Signature) -> Cost:
-    """``[m] = nms([k, 4], [k], threshold)``: an upper bound, all k (k - 1) / 2 pairs."""
-    boxes = op.inputs[0].shape[0]
-    return count(op, other=12 * quotient(boxes * (boxes - 1), 2))
+    """``[m] = nms([k, 4], [k], threshold)``: an upper bound, all k (k - 1) / 2 pairs; of scores ``[n, c, k]`` each class by itself."""
+    boxes, scores = op.inputs[:2]
+    number = boxes.shape[-2]
+    return count(op, other=12 * prod(scores.shape[:-1]) * quotient(number * (number - 1), 2))

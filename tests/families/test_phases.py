@@ -141,10 +141,36 @@ def test_what_cannot_be_is_said(spec: str, phase: dict[str, Any], error: type[Ex
         flopscope.load(spec, settings, **phase)
 
 
-def test_a_position_beyond_a_table_is_refused() -> None:
-    with pytest.raises(flopscope.FlopscopeError, match="is looked up in a table of 1024 rows"):
-        analyze("hf:gpt2", {"n_layer": 1}, phase="decode", context=1024)
-    assert analyze("hf:gpt2", {"n_layer": 1}, phase="decode", context=1023).total.macs > 0
+@pytest.mark.parametrize(("phase", "most", "field"), [("decode", 1023, "max_position_embeddings"), ("prefill", 1024, "max_position_")])
+def test_a_context_beyond_a_table_of_positions_is_refused(phase: Any, most: int, field: str) -> None:
+    with pytest.raises(InputError, match=f"takes at most {most} .the config's {field}") as refused:
+        flopscope.load("hf:gpt2", {"n_layer": 1}, phase=phase, context=most + 1)
+    assert len(str(refused.value)) < 200
+    assert analyze("hf:gpt2", {"n_layer": 1}, phase=phase, context=most).total.macs > 0
+
+
+@pytest.mark.parametrize(
+    ("spec", "settings", "phase", "tokens"),
+    [
+        ("hf:gpt2", {"n_layer": 1}, "decode", 1023),
+        ("hf:gpt2", {"n_layer": 1}, "prefill", 1024),
+        ("hf:llama", SMALL | {"max_position_embeddings": 5000}, "decode", 4096),
+        ("hf:llama", SMALL | {"max_position_embeddings": 4096}, "decode", 4095),
+        ("hf:whisper", {"encoder_layers": 1, "decoder_layers": 1}, "decode", 447),
+    ],
+)
+def test_a_context_that_nobody_asked_for_is_one_that_the_config_allows(
+    spec: str, settings: dict[str, Any], phase: Any, tokens: int
+) -> None:
+    loaded = flopscope.load(spec, settings, phase=phase)
+    assert loaded.input_note is not None
+    assert f" {tokens} tokens" in loaded.input_note
+    assert (f"allows {tokens}" in loaded.input_note) == (tokens != 4096)
+    assert flopscope.analyze(loaded.model, *loaded.args, execute="never", **loaded.kwargs).total.macs > 0
+
+
+def test_rotary_positions_go_on_beyond_what_the_config_says() -> None:
+    assert analyze("hf:llama", SMALL, phase="decode", context=5000).total.macs == 3 * step(5001) + 64 * 1000
 
 
 def test_the_command_line_shows_a_phase() -> None:

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 import flopscope
 from flopscope import Cost
-from flopscope.errors import NeedsDataError, TraceError
+from flopscope.errors import FlopscopeError, InputError, NeedsDataError, TraceError
 
 A = flopscope.analyze
 
@@ -356,3 +356,24 @@ def test_a_learned_number_is_read_but_not_after_it_was_overwritten() -> None:
     with pytest.raises(NeedsDataError):
         A(overwrites, "3x4", execute="never")
     assert scale.item() == 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["2x", "2xx3", "2X3", "2*3", "2 x 3", "2, 3", "(2,3)", "[2, 3]", "-1x3", "2x3:", "2x3,", "2×3", "2x3: int64"],
+)
+def test_a_text_that_is_meant_as_a_shape_and_is_none_is_refused(text: str) -> None:
+    with pytest.raises(InputError, match=r"is no shape: expected sizes with an x between them .*1x3x224x224"):
+        A(nn.Linear(3, 4), text)
+
+
+@pytest.mark.parametrize("text", ["mean", "cuda:0", "0.5", "1e-5", "x", "", "2024-01-01", "2d", "0.1,0.2", "bf16", "same, valid"])
+def test_other_texts_are_arguments_of_the_model(text: str) -> None:
+    seen = []
+    assert A(lambda x, mode: (seen.append(mode), x @ x.T)[1], "2x3", text).total.macs == 2 * 2 * 3
+    assert seen == [text]
+
+
+def test_a_text_that_the_model_cannot_use_is_named() -> None:
+    with pytest.raises(FlopscopeError, match="The text '1x3xHxW' went to the model as it is; a shape is written as in '1x3x224x224'"):
+        A(nn.Conv2d(3, 4, 3), "1x3xHxW")

@@ -17,7 +17,7 @@ from torch.nn.utils import parametrize, prune
 
 import flopscope
 from flopscope import Cost
-from flopscope.errors import NeedsDataError, SpecError, TraceError
+from flopscope.errors import InputError, NeedsDataError, SpecError, TraceError
 from flopscope.frontends.sources.spec import load
 
 A = flopscope.analyze
@@ -52,6 +52,33 @@ def test_a_condition_on_data_costs_what_its_costlier_branch_costs(swapped: bool)
     report = A(lambda x: torch.cond(x.sum() > 0, *(lambda x, m=m: m(x) for m in branches), (x,)), X)
     assert counted(report) == LARGE
     assert "upper bound: which branch of cond" in report.notes[0]
+
+
+def test_the_bound_of_a_condition_is_one_of_flops_alone() -> None:
+    """Eight sines of 24 elements are more FLOPs than a product of 8 MACs; the product has more MACs, and the note says that it may."""
+
+    def sines(x: Tensor) -> Tensor:
+        return (x.sin().sin().sin().sin().sin().sin().sin().sin()).sum().reshape(1)
+
+    def product(x: Tensor) -> Tensor:
+        return x[:1, :8] @ x[0]
+
+    report = A(lambda x: torch.cond(x.sum() > 0, sines, product, (x,)), X)
+    assert report.total.macs == 0 < A(product, X).total.macs == 8
+    assert report.total.flops >= 8 * 24 > A(product, X).total.flops
+    assert "bounds FLOPs alone: MACs, access and everything else are those of this branch" in report.notes[0]
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_a_branch_of_unknown_cost_makes_a_condition_partial(swapped: bool) -> None:
+    def unknown(x: Tensor) -> Tensor:
+        return torch.ops.aten._test_functorch_fallback(x, x)
+
+    branches = (unknown, large) if swapped else (large, unknown)
+    report = A(lambda x: torch.cond(x.sum() > 0, *(lambda x, m=m: m(x) for m in branches), (x,)), X)
+    assert report.total.partial
+    assert [row.op for row in report.uncounted] == ["aten::_test_functorch_fallback"]
+    assert "ops that no rule prices is counted, which bounds nothing" in report.notes[0]
 
 
 def test_a_condition_on_a_known_value_costs_what_its_branch_costs() -> None:
@@ -209,6 +236,21 @@ def test_a_scripted_model_that_reads_values() -> None:
     assert counted(A(torch.jit.script(Reads()), torch.ones(3, 8))) == 3 * 3 * 8
 
 
+def test_a_scripted_model_that_does_not_fit_its_input_says_where() -> None:
+    with pytest.raises(TraceError, match=r"TorchScript: RuntimeError at `return F.linear\(input, self.weight, self.bias\)`"):
+        A(torch.jit.script(nn.Sequential(nn.Linear(8, 8))), "3x9")
+
+
+@pytest.mark.parametrize(("kind", "ops"), [("scripted", "2 ops"), ("exported", "2 ops"), ("DataParallel", "")])
+def test_what_a_program_does_not_tell_of_its_modules_is_said(kind: str, ops: str) -> None:
+    report = A(PROGRAMS[kind](net()), "1x3x8x8")
+    assert [note for note in report.notes if "which read no weight of a submodule" in note and note.startswith(ops)] == report.notes
+    assert bool(report.notes) == bool(ops)
+    deep = nn.Sequential(nn.Sequential(nn.Sequential(net())))
+    assert A(torch.jit.script(deep), "1x3x8x8").notes[0].startswith("2 ops of a scripted")
+    assert A(torch.jit.script(small), X).notes == []
+
+
 def test_programs_in_files(tmp_path: Path) -> None:
     torch.jit.save(torch.jit.script(net()), tmp_path / "net.pt")
     torch.export.save(torch.export.export(net(), (torch.rand(1, 3, 8, 8),)), tmp_path / "net.pt2")
@@ -307,6 +349,23 @@ def test_sparse_weights_and_sparse_tensors_made_inside() -> None:
     assert counted(built) == 2 * 5
 
 
+@pytest.mark.parametrize(
+    ("make", "values", "indices"),
+    [
+        (lambda: SPARSE.to_sparse(), STORED, 2 * STORED),
+        (lambda: SPARSE.to_sparse_csr(), STORED, (6 + 1) + STORED),
+        (lambda: SPARSE.to_sparse_csc(), STORED, (8 + 1) + STORED),
+        (lambda: torch.eye(8).to_sparse_bsr((2, 2)), 4 * 2 * 2, (4 + 1) + 4),
+    ],
+    ids=["coo", "csr", "csc", "bsr"],
+)
+def test_sparse_buffers_are_listed_as_they_are_stored(make: Any, values: int, indices: int) -> None:
+    report = A(Graph(make()), "8x5")
+    [buffer] = report.graph.buffers
+    assert (buffer.type.stored_elements, buffer.indices) == (values, indices)
+    assert f"buffers {values + indices:,}, of which {indices} indices of sparse ones)" in report.to_text()
+
+
 def test_nested_tensors() -> None:
     parts = [torch.rand(3, 8), torch.rand(5, 8)]
     for layout in (torch.jagged, torch.strided):
@@ -314,6 +373,26 @@ def test_nested_tensors() -> None:
         assert counted(report) == (3 + 5) * 8 * 8
     inside = A(lambda a, b: small(torch.nested.as_nested_tensor([a, b], layout=torch.jagged)), "3x8", "5x8")
     assert counted(inside) == (3 + 5) * 8 * 8
+
+
+@pytest.mark.parametrize("shapes", [((3, 8), (5, 7)), ((2, 3, 8), (2, 5, 8))])
+def test_nested_inputs_that_cannot_be_jagged_are_refused_with_advice(shapes: Any) -> None:
+    nested = torch.nested.nested_tensor([torch.rand(shape) for shape in shapes])
+    with pytest.raises(InputError, match=r"differ in nothing but their first dimension .* Move the dimension .* or pad") as refused:
+        A(small, nested)
+    assert ", ".join(map(str, shapes)) in str(refused.value)
+
+
+def test_modules_without_jagged_attention_say_to_pad() -> None:
+    layer = nn.TransformerEncoderLayer(8, 2, batch_first=True).eval()
+    with pytest.raises(TraceError, match=r"Nested inputs are taken as jagged ones: .* give a padded tensor"):
+        A(layer, torch.nested.nested_tensor([torch.rand(3, 8), torch.rand(5, 8)]))
+
+
+@pytest.mark.parametrize("make", [torch.nested.nested_tensor, torch.nested.as_nested_tensor])
+def test_strided_nested_tensors_made_inside_are_one_clear_error(make: Any) -> None:
+    with pytest.raises(TraceError, match="makes a nested tensor of the strided layout"):
+        A(lambda a, b: make([a, b]), "3x8", "5x8")
 
 
 def test_attention_on_nested_tensors_is_one_clear_error() -> None:

@@ -93,9 +93,20 @@ def test_what_nothing_explains(report: flopscope.Report) -> None:
     found = report.explain("123456789")
     assert found.matches == ()  # type: ignore[union-attr]
     nearest = found.nearest[0]  # type: ignore[union-attr]
-    assert "none of" in str(found)
     assert f"{nearest.count:,}" in str(found)
     assert json.loads(found.to_json())["matches"] == []
+
+
+@pytest.mark.parametrize(("number", "is_far"), [("0.3", True), ("91", True), ("600", False), ("123451", False), ("999M", True)])
+def test_a_number_far_from_every_count_gets_one_sentence(number: str, is_far: bool, report: flopscope.Report) -> None:
+    found: Any = report.explain(number)
+    counts = [candidate.count for candidate in found.nearest]
+    assert CONV + LINEAR == 9472
+    assert is_far == all(not count / 10 <= float(parse_number(number).value) <= count * 10 for count in counts)
+    for text in (found.to_text(), found.to_markdown()):
+        assert ("%" not in text) == is_far
+        assert ("off by more than a factor of 10" in text) == is_far
+    assert ("none of" in found.to_text()) == (not is_far)
 
 
 def test_other_inputs(report: flopscope.Report) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import onnx
 
-_FLOAT, _INT, _STRING, _TENSOR, _GRAPH, _FLOATS, _INTS, _STRINGS = 1, 2, 3, 4, 5, 6, 7, 8
+_FLOAT, _INT, _STRING, _TENSOR, _GRAPH, _FLOATS, _INTS, _STRINGS, _TYPE = 1, 2, 3, 4, 5, 6, 7, 8, 13
 
 
 def attributes_of(node: onnx.NodeProto, outer: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -46,7 +46,7 @@ def value_of(attribute: onnx.AttributeProto) -> Any:
         return attribute.g
     if kind == _TENSOR:
         return attribute.t
-    return _untyped(attribute)
+    return attribute.tp if kind == _TYPE else _untyped(attribute)
 
 
 def _untyped(attribute: onnx.AttributeProto) -> Any:

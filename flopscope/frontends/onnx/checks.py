@@ -124,6 +124,8 @@ def check_location(name: str, place: str) -> None:
     Raises:
         InputError: names the tensor and the place.
     """
+    if not isinstance(place, str):
+        raise InputError(f"the tensor {name!r} names external data in a text that is no UTF-8")
     absolute = PurePosixPath(place).is_absolute() or PureWindowsPath(place).is_absolute() or PureWindowsPath(place).drive
     parts = place.replace("\\", "/").split("/")
     if absolute or ".." in parts or "\0" in place:

@@ -9,7 +9,7 @@ import numpy as np
 
 from flopscope.errors import InputError
 from flopscope.frontends.onnx.checks import check_tensors
-from flopscope.frontends.onnx.dtypes import NAMES, UNDEFINED, name_of, numpy_dtype
+from flopscope.frontends.onnx.dtypes import FLOATING, NAMES, UNDEFINED, name_of, numpy_dtype
 from flopscope.frontends.onnx.thin import KEPT_BYTES
 from flopscope.frontends.onnx.values import Array, Value
 from flopscope.frontends.onnx.weights import Standings
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from flopscope.frontends.onnx.walker import Walker
 
 _EXTERNAL = 1
-_MOST_FLOATS = 64
+_MOST_FLOATS = 16
 """Floating-point tensors with more elements hold no facts about shapes."""
 
 
@@ -61,6 +61,8 @@ class Constants:
         Raises:
             InputError: it has no value, or one that is not what it says.
         """
+        if len(node.output) != 1:
+            raise InputError(f"it is a constant with {len(node.output)} outputs instead of one")
         name = node.output[0]
         for key in ("value", "value_int", "value_ints", "value_float", "value_floats", "value_string", "value_strings", "sparse_value"):
             if key in attributes:
@@ -123,10 +125,10 @@ class Constants:
 
 def _small_data(tensor: onnx.TensorProto, dtype: str, elements: int) -> Array | None:
     """The elements of a tensor that may say something about shapes, where they are in the file."""
+    if elements > _MOST_FLOATS and dtype in FLOATING:
+        return None
     kind = numpy_dtype(dtype)
     if kind is None or tensor.data_location == _EXTERNAL or elements * np.dtype(kind).itemsize > KEPT_BYTES:
-        return None
-    if np.issubdtype(kind, np.floating) and elements > _MOST_FLOATS:
         return None
     from onnx import numpy_helper
 

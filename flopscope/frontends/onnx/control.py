@@ -6,7 +6,6 @@ from collections import ChainMap
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from flopscope.cost import ZERO
 from flopscope.errors import InputError
 from flopscope.frontends.onnx.attributes import attributes_of, value_of
 from flopscope.frontends.onnx.blocks import Block, flattened
@@ -18,7 +17,8 @@ from flopscope.graph import TensorType
 if TYPE_CHECKING:
     import onnx
 
-    from flopscope.frontends.onnx.walker import Context, Env, Walker
+    from flopscope.frontends.onnx.facts import Context
+    from flopscope.frontends.onnx.walker import Env, Walker
 
 Branch = Literal["costlier", "then", "else"]
 Handler = Callable[..., list[Value]]
@@ -161,7 +161,7 @@ def declared_types(values: Sequence[Any]) -> dict[str, tuple[str, Any]]:
 # -- graphs inside nodes ----------------------------------------------------------------------------------------------------------
 
 
-def _inside(
+def inside(
     walker: Walker, graph: onnx.GraphProto, given: Mapping[str, Value], env: Env, block: Block, context: Context, scope: str
 ) -> list[Value]:
     """Walk a graph inside a node, which sees the values around it; the values of its outputs."""
@@ -195,9 +195,9 @@ def _if(walker: Walker, node: onnx.NodeProto, values: Sequence[Value | None], en
         taken = walker.branch
         walker.facts.notes[f"of every If whose condition is not known, the {taken} branch is counted, as was asked for"] = None
     if taken is not None:
-        return _inside(walker, graphs[taken], {}, env, block, context, scope)
+        return inside(walker, graphs[taken], {}, env, block, context, scope)
     walked = {name: Block() for name in graphs}
-    results = {name: _inside(walker, graph, {}, env, walked[name], context, scope) for name, graph in graphs.items()}
+    results = {name: inside(walker, graph, {}, env, walked[name], context, scope) for name, graph in graphs.items()}
     costs = {name: _cost(inner, walker) for name, inner in walked.items()}
     best = max(costs, key=lambda name: costs[name])
     if costs["then"] != costs["else"]:
@@ -209,10 +209,12 @@ def _if(walker: Walker, node: onnx.NodeProto, values: Sequence[Value | None], en
     return results[best]
 
 
-def _cost(block: Block, walker: Walker) -> tuple[int, int, int]:
-    """FLOPs, bytes and ops of a block: the first difference decides which branch costs more."""
-    costs = [(walker.price(pending.signature) or ZERO, times) for pending, times in flattened(block)]
-    return sum(c.flops * n for c, n in costs), sum(c.access_bytes * n for c, n in costs), sum(n for _, n in costs)
+def _cost(block: Block, walker: Walker) -> tuple[int, int, int, int]:
+    """Uncounted ops, FLOPs, bytes and ops of a block: the first difference decides which branch costs more."""
+    costs = [(walker.price(pending.signature), times) for pending, times in flattened(block)]
+    known = [(cost, times) for cost, times in costs if cost is not None]
+    unknown = sum(times for cost, times in costs if cost is None)
+    return unknown, sum(c.flops * n for c, n in known), sum(c.access_bytes * n for c, n in known), sum(n for _, n in costs)
 
 
 def _loop(walker: Walker, node: onnx.NodeProto, values: Sequence[Value | None], env: Env, block: Block, context: Context) -> list[Value]:
@@ -267,10 +269,10 @@ def _turn(
     count = Value(names[0], "int64", TensorType.of((), "int64"), None if turn is None else np.asarray(turn))
     condition = Value(names[1] if len(names) > 1 else "", "bool", TensorType.of((), "bool"), np.asarray(True))
     if turn is None:  # what a later turn carries is not known
-        carried = [Value(v.name, v.dtype, v.type, None, v.items, v.tensor) for v in carried]
+        carried = [Value(v.name, v.dtype, v.type, None, v.items, tensor=v.tensor) for v in carried]
     given = dict(zip(names, [count, condition, *carried], strict=False))
     before = len(walker.facts.unknown)
-    results = _inside(walker, body, given, env, inner, context, scope)
+    results = inside(walker, body, given, env, inner, context, scope)
     return inner, results, len(walker.facts.unknown) > before
 
 
@@ -316,7 +318,7 @@ def _scan(walker: Walker, node: onnx.NodeProto, values: Sequence[Value | None], 
     turns, rows = _lengths(sequences, drop, batched)
     inner = Block()
     names = [value.name for value in body.input]
-    results = _inside(walker, body, dict(zip(names, given, strict=False)), env, inner, context, walker.scope_of(node, context))
+    results = inside(walker, body, dict(zip(names, given, strict=False)), env, inner, context, walker.scope_of(node, context))
     if turns is None:
         walker.facts.notes["a Scan over a sequence of unknown length is counted per element: one element of each"] = None
     block.repeat(inner, (turns or 1) * rows)
@@ -353,4 +355,36 @@ def _inserted(value: Value, axis: int, turns: int, rows: int | None) -> Value:
     return Value(value.name, value.dtype, TensorType.of(shape if rows is None else [rows, *shape], value.dtype))
 
 
-_HANDLERS: dict[str, Handler] = {"If": _if, "Loop": _loop, "Scan": _scan}
+def _map(walker: Walker, node: onnx.NodeProto, values: Sequence[Value | None], env: Env, block: Block, context: Context) -> list[Value]:
+    """``SequenceMap(sequence, more...)``: the body for every element, once for those that are alike."""
+    body = attributes_of(node).get("body")
+    if body is None:
+        raise InputError("it has no graph to run for each element")
+    first = values[0] if values else None
+    if first is None or first.items is None:
+        return walker.call(node, values, block, context)
+    scope = walker.scope_of(node, context)
+    columns: list[list[Value]] = [[] for _ in body.output]
+    done: dict[Any, tuple[Block, list[Value]]] = {}
+    for turn in range(len(first.items)):
+        row = [value if value is None or value.items is None else value.items[turn] for value in values]
+        key = tuple(None if value is None else value.key for value in row)
+        if key not in done:
+            given = {inner.name: value for inner, value in zip(body.input, row, strict=False) if value is not None}
+            target = Block()
+            done[key] = target, inside(walker, body, given, env, target, context, scope)
+        block.repeat(done[key][0], 1)
+        for column, value in zip(columns, done[key][1], strict=True):
+            column.append(value)
+    return [
+        Value(name, column[0].dtype if column else UNDEFINED, items=tuple(column))
+        for name, column in zip(node.output, columns, strict=False)
+    ]
+
+
+_HANDLERS: dict[str, Handler] = {"If": _if, "Loop": _loop, "Scan": _scan, "SequenceMap": _map}
+
+
+def handled_ops() -> list[str]:
+    """The ops of ONNX whose graphs are walked here."""
+    return sorted(_HANDLERS)

@@ -35,4 +35,8 @@ def numpy_dtype(name: str) -> Any:
 
 def name_of(dtype: Any) -> str | None:
     """The name of a NumPy dtype; ``None`` where ONNX has no such type."""
-    return _FROM_NUMPY.get(np.dtype(dtype))
+    found = _FROM_NUMPY.get(np.dtype(dtype))
+    if found is None:  # complex numbers, texts, and the narrow types of the package ml_dtypes have the names that ONNX uses
+        kind = np.dtype(dtype)
+        found = "string" if kind.kind in "OUS" else kind.name
+    return found if found in CODES else None

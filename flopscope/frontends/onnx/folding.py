@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from flopscope.frontends.onnx.data_folding import FOLDS as DATA_FOLDS
 from flopscope.frontends.onnx.dtypes import NAMES, numpy_dtype
 from flopscope.frontends.onnx.values import Array, Value
 
@@ -129,7 +130,8 @@ def _split(data: Sequence[Any], attributes: Attributes, _: int) -> list[Array]:
     axis = attributes.get("axis", 0)
     sizes = attributes.get("split", None if len(data) < 2 or data[1] is None else np.asarray(data[1]).tolist())
     if sizes is None:
-        raise ValueError("in how many parts is not known here")
+        each = -(-data[0].shape[axis] // attributes["num_outputs"])
+        sizes = [each] * attributes["num_outputs"]
     return np.split(data[0], np.cumsum(sizes)[:-1].tolist(), axis=axis)
 
 
@@ -258,7 +260,7 @@ _FOLDS: dict[str, Fold] = {name: _elementwise(function) for name, function in _E
     "Expand": _expand,
     "Tile": _tile, "Range": _range, "CumSum": _cumulative_sum, "Clip": _clip, "OneHot": _one_hot, "NonZero": _non_zero,
     "Compress": _compress,
-    "ScatterND": _scatter_nd, "GatherND": _gather_nd, "ReduceSum": _reduction(np.sum), "ReduceProd": _reduction(np.prod),
+    **DATA_FOLDS, "ScatterND": _scatter_nd, "GatherND": _gather_nd, "ReduceSum": _reduction(np.sum), "ReduceProd": _reduction(np.prod),
     "ReduceMax": _reduction(np.max), "ReduceMin": _reduction(np.min), "ReduceMean": _reduction(np.mean), "ArgMax": _arg(np.argmax),
     "ArgMin": _arg(np.argmin),
     "Flatten": lambda data, attributes, _: data[0].reshape(int(np.prod(data[0].shape[: attributes.get("axis", 1)])), -1),

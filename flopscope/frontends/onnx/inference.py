@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from flopscope.errors import InputError
-from flopscope.frontends.onnx.dtypes import CODES, NAMES, UNDEFINED
+from flopscope.frontends.onnx.dtypes import CODES, NAMES, UNDEFINED, numpy_dtype
 from flopscope.frontends.onnx.values import Value
 from flopscope.graph import TensorType
 
@@ -74,7 +74,9 @@ def infer(node: onnx.NodeProto, opset: int, values: Sequence[Value | None], opse
         node = _without_unknown(node, schema)
     types = {name: proto_of(value) for name, value in zip(node.input, values, strict=True) if value is not None}
     data = {
-        name: _tensor_proto(value) for name, value in zip(node.input, values, strict=True) if value is not None and value.data is not None
+        name: _tensor_proto(value)
+        for name, value in zip(node.input, values, strict=True)
+        if value is not None and value.data is not None and numpy_dtype(value.dtype) is not None
     }
     try:
         found = shape_inference.infer_node_outputs(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from flopscope.errors import InputError, OptionError
@@ -17,8 +18,10 @@ from flopscope.graph import TensorType
 if TYPE_CHECKING:
     import onnx
 
-_DEFAULT_LENGTH, _DEFAULT_SIDE = 128, 224
+CHOICES = ((128, 224), (512, 512), (16_000, 1024), (1, 1))
+"""Lengths of sequences and sides of images that are tried where a file leaves them open, until one fits."""
 _TEXT = re.compile(r"(?:(?P<name>.+?)[:=])?(?P<shape>\d+(?:[x,]\d+)*|\(\))(?::(?P<dtype>[a-z]\w*))?")
+_HOLDING = ("sequence_type", "optional_type", "map_type")
 _DIM = re.compile(r"(?P<name>[^=]+)=(?P<size>\d+)")
 
 
@@ -40,17 +43,32 @@ def parse_dims(texts: Sequence[str]) -> dict[str, int]:
     return dims
 
 
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """What was given for an input that is no tensor: a list, a mapping, or ``None`` for an optional value that holds nothing."""
+
+    item: Any
+
+
 class Inputs:
     """The inputs of a model, and the sizes of its dynamic dimensions."""
 
-    def __init__(self, graph: onnx.GraphProto, asked: Sequence[Any], named: Mapping[str, Any], dims: Mapping[str, int]) -> None:
+    def __init__(
+        self,
+        graph: onnx.GraphProto,
+        asked: Sequence[Any],
+        named: Mapping[str, Any],
+        dims: Mapping[str, int],
+        choice: tuple[int, int] = CHOICES[0],
+    ) -> None:
         """Bring together what the file declares and what was asked for.
 
         Args:
             graph: the graph of the model.
             asked: shapes as text, or arrays, in the order of the inputs; a text may name its input (``"images:1x3x640x640"``).
-            named: the same by the names of the inputs.
+            named: the same by the names of the inputs; for a sequence a list of arrays, for an optional value perhaps ``None``.
             dims: sizes of named dimensions.
+            choice: the length of sequences and the side of images where the file leaves them open.
 
         Raises:
             InputError: something asked for does not fit the model.
@@ -59,6 +77,7 @@ class Inputs:
         weights = {tensor.name for tensor in graph.initializer} | {sparse.values.name for sparse in graph.sparse_initializer}
         self._declared = {value.name: value for value in graph.input if value.name not in weights}
         self.dims = dict(dims)
+        self._choice = choice
         self.defaults: dict[str, int] = {}
         """Sizes that were made up, by the name of the dimension, or of the input and the position."""
         self._learned = _met_by_weights(graph)
@@ -86,7 +105,8 @@ class Inputs:
                 name, position = names[position], position + 1
             given[name] = value
         for name, item in named.items():
-            given[name] = _parsed(item, self._declared)[1]
+            held = name in self._declared and self._declared[name].type.WhichOneof("value") in _HOLDING
+            given[name] = _Held(item) if held else _parsed(item, self._declared)[1]
         for name in given:
             if name not in self._declared:
                 raise InputError(f"the model has no input {name!r}{_nearest(name, names)} Its inputs are: {', '.join(names) or 'none'}.")
@@ -94,10 +114,11 @@ class Inputs:
 
     def _bind_given(self) -> None:
         """Let the given shapes fix the named dimensions."""
-        for name, (shape, _, _) in self._given.items():
+        for name, given in self._given.items():
             declared = shape_of(self._declared[name].type.tensor_type)
-            if declared is None:
+            if declared is None or not isinstance(given, tuple):
                 continue
+            shape = given[0]
             if len(declared) != len(shape):
                 raise InputError(
                     f"the input {name!r} was given as {list(shape)}, but the model declares {len(declared)} dimensions: {_text(declared)}"
@@ -118,9 +139,11 @@ class Inputs:
 
     def _value(self, name: str, declared: Any) -> Value:
         which = declared.WhichOneof("value")
-        if which in ("sequence_type", "optional_type"):
-            inner = declared.sequence_type if which == "sequence_type" else declared.optional_type
-            return Value(name, NAMES.get(inner.elem_type.tensor_type.elem_type, UNDEFINED))
+        if which in _HOLDING:
+            given = self._given.get(name)
+            if not isinstance(given, _Held) and which == "map_type":
+                given = _Held(dict.fromkeys(range(self.defaults.setdefault(f"{name}[0]", 1))))
+            return _held(name, declared, given.item) if isinstance(given, _Held) else Value(name, _dtype_inside(declared))
         tensor = declared.sparse_tensor_type if which == "sparse_tensor_type" else declared.tensor_type
         dtype = NAMES.get(tensor.elem_type, UNDEFINED)
         if name in self._given:
@@ -144,7 +167,25 @@ class Inputs:
             return self.dims[size]
         key = size if isinstance(size, str) else f"{name}[{position}]"
         learned = self._learned.get((name, position - len(shape)))
-        return self.defaults.setdefault(key, learned or _default(key if isinstance(size, str) else "", position, shape))
+        return self.defaults.setdefault(key, learned or self._default(key if isinstance(size, str) else "", position, shape))
+
+    def _default(self, name: str, position: int, shape: Sequence[Any]) -> int:
+        """A size for an open dimension: one for the batch, a length for tokens, a side for images, and else one."""
+        length, side = self._choice
+        low = name.lower()
+        is_state = len(shape) == 3 and position == 1 and isinstance(shape[0], int) and shape[0] > 1  # [layers, batch, width]
+        if position == 0 or "batch" in low or is_state:
+            return 1
+        if "past" in low:
+            return length
+        if any(word in low for word in ("height", "width", "img", "image")) or (len(shape) == 4 and position >= 2) or low in ("h", "w"):
+            return side
+        if len(shape) == 4 and position == 1:
+            return 3
+        words = ("seq", "len", "token", "time", "frame", "sample", "audio")
+        if any(word in low for word in words) or len(shape) in (2, 3):
+            return length
+        return 1
 
     def bound(self, size: int | str | None) -> int | None:
         """The size of a dimension by its name, or the number that it is already."""
@@ -172,22 +213,6 @@ def _met_by_weights(graph: onnx.GraphProto) -> dict[tuple[str, int], int]:
     return found
 
 
-def _default(name: str, position: int, shape: Sequence[Any]) -> int:
-    """A size for an open dimension: one for the batch, a length for tokens, a side for images, and else one."""
-    low = name.lower()
-    if position == 0 or "batch" in low:
-        return 1
-    if "past" in low:
-        return _DEFAULT_LENGTH
-    if any(word in low for word in ("height", "width", "img", "image")) or (len(shape) == 4 and position >= 2) or low in ("h", "w"):
-        return _DEFAULT_SIDE
-    if len(shape) == 4 and position == 1:
-        return 3
-    if any(word in low for word in ("seq", "len", "token", "time", "frames")) or (len(shape) in (2, 3) and position == 1):
-        return _DEFAULT_LENGTH
-    return 1
-
-
 def _parsed(item: Any, declared: Mapping[str, Any]) -> tuple[str | None, tuple[tuple[int, ...], str | None, Any]]:
     """The name of an input, if it is given, and its shape, dtype and data."""
     if not isinstance(item, str):
@@ -207,6 +232,33 @@ def _parsed(item: Any, declared: Mapping[str, Any]) -> tuple[str | None, tuple[t
     return name or match["name"], (sizes, dtype, None)
 
 
+def _dtype_inside(declared: Any) -> str:
+    """The element type of the tensors that a sequence, an optional value or a map holds."""
+    which = declared.WhichOneof("value")
+    if which == "map_type":
+        return _dtype_inside(declared.map_type.value_type)
+    if which in _HOLDING:
+        return _dtype_inside(getattr(declared, which).elem_type)
+    return NAMES.get(declared.tensor_type.elem_type, UNDEFINED)
+
+
+def _held(name: str, declared: Any, item: Any) -> Value:
+    """The value of an input that is no tensor."""
+    which = declared.WhichOneof("value")
+    dtype = _dtype_inside(declared)
+    if which == "optional_type":
+        return Value(name, dtype, absent=True) if item is None else _held(name, declared.optional_type.elem_type, item)
+    if which == "sequence_type":
+        if not isinstance(item, list | tuple):
+            raise InputError(f"the input {name!r} is a sequence, for which a list of arrays is needed, but {type(item).__name__} was given")
+        return Value(name, dtype, items=tuple([_held(name, declared.sequence_type.elem_type, element) for element in item]))
+    if which == "map_type" and isinstance(item, Mapping):
+        return Value(name, dtype, TensorType.of((len(item),), dtype))
+    shape, own, data = _from_array(item)
+    check_size(name, shape)
+    return Value(name, own or dtype, TensorType.of(shape, own or dtype), data)
+
+
 def _from_array(item: Any) -> tuple[tuple[int, ...], str | None, Any]:
     import numpy as np
 
@@ -215,9 +267,11 @@ def _from_array(item: Any) -> tuple[tuple[int, ...], str | None, Any]:
 
     array = np.asarray(item)
     dtype = name_of(array.dtype)
-    if dtype is None and array.dtype.kind not in "OUS":
+    if dtype is None or (array.dtype.kind == "O" and not array.shape and not isinstance(item, str)):
         raise InputError(f"an input was given as {type(item).__name__}, where a text such as '1x3x224x224' or a NumPy array is needed")
-    return array.shape, dtype, array if array.size <= MOST_ELEMENTS and dtype is not None else None
+    if array.size > MOST_ELEMENTS:
+        return array.shape, dtype, None
+    return array.shape, dtype, array.astype(str) if dtype == "string" else array
 
 
 def _nearest(name: str, names: Sequence[str]) -> str:

@@ -13,17 +13,6 @@ if TYPE_CHECKING:
 _GRAPH, _GRAPHS = 5, 10
 
 
-def is_sorted(nodes: Sequence[onnx.NodeProto], known: Mapping[str, Any]) -> bool:
-    """Whether every node reads only what is known or what a node before it makes. Graphs inside nodes are checked when they are walked."""
-    made: set[str] = set()
-    for node in nodes:
-        for name in node.input:
-            if name and name not in made and name not in known:
-                return False
-        made.update(node.output)
-    return True
-
-
 def in_order(nodes: Sequence[onnx.NodeProto], known: Mapping[str, Any]) -> list[onnx.NodeProto]:
     """The nodes in an order in which they can run, as near to the given one as possible.
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import mmap
+import os
+import stat
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from flopscope.errors import InputError
-from flopscope.frontends.onnx.thin import KEPT_BYTES, Thin, thin
+from flopscope.frontends.onnx.thin import Thin, thin
 
 if TYPE_CHECKING:
     import onnx
@@ -22,7 +24,7 @@ _KNOWN_STARTS = {
     b"ORTM": "a model in the format of ONNX Runtime (.ort): save it as .onnx",
     b"\x89HDF": "an HDF5 file (Keras?): export it to ONNX first",
 }
-_LARGE_BYTES = 256 * 1024
+_LARGE_BYTES = 4 * 2**20
 """Files from this size on are read without their weights."""
 
 
@@ -54,17 +56,30 @@ def read(model: Any) -> Source:
     if isinstance(model, bytes | bytearray | memoryview):
         return _parsed(memoryview(model), "onnx model")
     path = Path(model)
-    if not path.is_file():
-        raise InputError(f"there is no file {str(path)!r}" if not path.exists() else f"{str(path)!r} is no file")
-    if path.stat().st_size == 0:
-        raise InputError("the file is empty")
     try:
-        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped, memoryview(mapped) as view:
-            source = _parsed(view, path.stem)
+        with path.open("rb") as file:
+            source = _from_file(file, path.stem)
+    except IsADirectoryError:
+        raise InputError("it is a folder, and no file") from None
+    except FileNotFoundError:
+        raise InputError("there is no such file") from None
     except OSError as error:
         raise InputError(f"the file cannot be read: {error.strerror}") from error
     source.path = path
     return source
+
+
+def _from_file(file: BinaryIO, name: str) -> Source:
+    """Read a small file at once; of a large one only the pages are touched that hold its structure."""
+    facts = os.fstat(file.fileno())
+    if not stat.S_ISREG(facts.st_mode):
+        raise InputError("it is no plain file")
+    if facts.st_size == 0:
+        raise InputError("the file is empty")
+    if facts.st_size <= _LARGE_BYTES:
+        return _parsed(memoryview(file.read()), name)
+    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped, memoryview(mapped) as view:
+        return _parsed(view, name)
 
 
 def _parsed(view: memoryview, name: str) -> Source:
@@ -84,8 +99,3 @@ def _parsed(view: memoryview, name: str) -> Source:
     except DecodeError as error:
         raise InputError(f"it is no ONNX model, or is damaged or cut off: {error}") from error
     return Source(proto, name, skipped=found.skipped)
-
-
-def is_kept(nbytes: int) -> bool:
-    """Whether the contents of a tensor of so many bytes are kept while reading."""
-    return nbytes <= KEPT_BYTES

@@ -11,6 +11,8 @@ from flopscope.frontends.onnx.reading import read
 from flopscope.frontends.onnx.trace import trace_values
 
 _MOST_BYTES = 2**31 - 1
+_NO_TENSORS = ("Optional", "ZipMap")
+"""Ops that wrap tensors: of their results the types that are known here are those of what is inside."""
 
 
 def save_shapes(model: Any, output: str | Path, inputs: Sequence[Any] = (), *, dims: Mapping[str, int] | None = None) -> int:
@@ -44,8 +46,11 @@ def save_shapes(model: Any, output: str | Path, inputs: Sequence[Any] = (), *, d
     result = onnx.ModelProto()
     result.CopyFrom(whole)
     known = {value.name for value in result.graph.value_info if value.type.tensor_type.HasField("shape")}
-    found = [helper.make_tensor_value_info(value.name, CODES[value.dtype], value.type.shape) for value in values if value.type is not None]
     ends = {value.name: value for value in (*result.graph.input, *result.graph.output)}
+    others = {name for name, value in ends.items() if value.type.WhichOneof("value") not in (None, "tensor_type")}
+    others |= {name for node in result.graph.node if node.op_type in _NO_TENSORS for name in node.output}
+    tensors = [value for value in values if value.type is not None and value.name not in others]
+    found = [helper.make_tensor_value_info(value.name, CODES[value.dtype], value.type.shape) for value in tensors if value.type is not None]
     stored = {tensor.name for tensor in result.graph.initializer}
     fresh = [value for value in found if value.name not in ends and value.name not in stored]
     kept = [value for value in result.graph.value_info if value.name not in {new.name for new in fresh}]

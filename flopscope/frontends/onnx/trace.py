@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from flopscope.cost import ZERO, Cost
 from flopscope.errors import FlopscopeError, InputError, OptionError
@@ -13,12 +14,19 @@ from flopscope.frontends.onnx.blocks import Block, flattened
 from flopscope.frontends.onnx.checks import check_model
 from flopscope.frontends.onnx.control import Branch, declared_types
 from flopscope.frontends.onnx.external import check_external
-from flopscope.frontends.onnx.inputs import Inputs
+from flopscope.frontends.onnx.facts import Context
+from flopscope.frontends.onnx.inputs import CHOICES, Inputs
+from flopscope.frontends.onnx.learning import Price
 from flopscope.frontends.onnx.reading import Source, read
 from flopscope.frontends.onnx.values import Value
-from flopscope.frontends.onnx.walker import Context, Price, Walker
+from flopscope.frontends.onnx.walker import Walker
 from flopscope.graph import Graph, Op, Signature, Tensor
 
+if TYPE_CHECKING:
+    import onnx
+
+_CONFUSED = (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError, MemoryError, ZeroDivisionError)
+"""What reading attributes and names of another kind than ONNX's own rules allow may raise. The cause is chained."""
 BRANCHES: tuple[Branch, ...] = ("costlier", "then", "else")
 
 
@@ -63,8 +71,7 @@ def trace(
         source = model if isinstance(model, Source) else read(model)
         if check and source.path is not None:
             check_external(source.proto.graph, source.path.parent)
-        walked = _walked(source, inputs, named or {}, dims or {}, branch, price)
-        return _graph(source, *walked)
+        return _graph(source, *_fitting(source, inputs, named or {}, dims or {}, branch, price))
 
 
 def trace_values(model: Any, inputs: Sequence[Any] = (), *, dims: Mapping[str, int] | None = None) -> list[Value]:
@@ -75,8 +82,8 @@ def trace_values(model: Any, inputs: Sequence[Any] = (), *, dims: Mapping[str, i
     """
     with _explained(model):
         source = model if isinstance(model, Source) else read(model)
-        walker = _walked(source, inputs, {}, dims or {}, "costlier", _unpriced)[0]
-        return list(walker.values.values())
+        walker = _fitting(source, inputs, {}, dims or {}, "costlier", _unpriced)[0]
+        return [replace(value, name=name) for name, value in walker.values.items()]
 
 
 @contextmanager
@@ -92,6 +99,8 @@ def _explained(model: Any) -> Iterator[None]:
         raise InputError(f"{_place(model)}: the file is damaged: a name in it is no text ({error.reason})") from error
     except RecursionError as error:
         raise InputError(f"{_place(model)}: its graphs are nested too deeply") from error
+    except _CONFUSED as error:
+        raise InputError(f"{_place(model)}: it makes no sense here ({type(error).__name__}: {error}); is the file damaged?") from error
 
 
 def _place(model: Any) -> str:
@@ -100,19 +109,40 @@ def _place(model: Any) -> str:
     return f"cannot analyse {str(model)!r}" if isinstance(model, str) or hasattr(model, "__fspath__") else "cannot analyse the ONNX model"
 
 
-def _walked(
+Walked = tuple[Walker, Block, Sequence[Value], Sequence[Value]]
+
+
+def _fitting(
     source: Source, inputs: Sequence[Any], named: Mapping[str, Any], dims: Mapping[str, int], branch: Branch, price: Price
-) -> tuple[Walker, Block, Sequence[Value], Sequence[Value]]:
+) -> Walked:
+    """The walk with the first choice of open sizes that fits the model, or else with the one that fits best."""
     proto = source.proto
     opsets = check_model(proto)
-    given = Inputs(proto.graph, inputs, named, dims)
+    best = None
+    for choice in CHOICES:
+        walked = _walked(proto, opsets, Inputs(proto.graph, inputs, named, dims, choice), branch, price)
+        if not walked[0].facts.misfits:
+            return walked
+        if best is None or _misfit(walked) < _misfit(best):
+            best = walked
+    assert best is not None
+    return best
+
+
+def _misfit(walked: Walked) -> tuple[int, int]:
+    facts = walked[0].facts
+    return len(facts.misfits), len(facts.unknown)
+
+
+def _walked(proto: onnx.ModelProto, opsets: Mapping[str, int], given: Inputs, branch: Branch, price: Price) -> Walked:
     walker = Walker(proto, given, branch, price)
     walker.constants.standings.learn(proto.graph.node)
     env: dict[str, Value] = walker.constants.initialisers(proto.graph)
     outside = given.values()
     for value in outside:
-        if value.type is not None:
-            value.tensor = walker.tensor(value.type, role="input", name=value.name)
+        for element in (value,) if value.items is None else value.items:
+            if element.type is not None:
+                element.tensor = walker.tensor(element.type, role="input", name=element.name)
         env[value.name] = value
     block = Block()
     context = Context(opsets, declared_types([*proto.graph.value_info, *proto.graph.output]))
@@ -138,8 +168,8 @@ def _graph(source: Source, walker: Walker, block: Block, inputs: Sequence[Value]
         for value in pending.inputs:
             if value.role in ("parameter", "buffer"):
                 walker.constants.place(value.name or "", pending.scope)
-    graph.inputs = _tensors(inputs)
-    graph.outputs = _tensors(outputs)
+    graph.inputs = _tensors(inputs, walker)
+    graph.outputs = _tensors(outputs, walker)
     constants = walker.constants
     graph.weights = {name: constants.tensors[name] for name in (*constants.parameters, *constants.buffers)}
     graph.list_parameters = lambda: list(constants.parameters.values())
@@ -150,8 +180,15 @@ def _graph(source: Source, walker: Walker, block: Block, inputs: Sequence[Value]
     return graph
 
 
-def _tensors(values: Sequence[Value]) -> list[Tensor]:
-    return [value.tensor for value in values if value.tensor is not None]
+def _tensors(values: Sequence[Value], walker: Walker) -> list[Tensor]:
+    """The tensors among values whose types are known; of a sequence its elements."""
+    found: list[Tensor] = []
+    for value in values:
+        if value.items is not None:
+            found += _tensors(value.items, walker)
+        elif value.type is not None:
+            found.append(walker.place_of(value))
+    return found
 
 
 def _notes(walker: Walker) -> list[str]:
@@ -167,4 +204,9 @@ def _notes(walker: Walker) -> list[str]:
         listed = ", ".join(walker.facts.unknown[:3])
         more = f" and {len(walker.facts.unknown) - 3} more" if len(walker.facts.unknown) > 3 else ""
         notes.append(f"shapes around {listed}{more} are not known, so these ops are not counted; give the inputs' shapes with --input")
+    if walker.facts.repeated:
+        listed = ", ".join(map(repr, walker.facts.repeated[:3]))
+        notes.append(
+            f"{len(walker.facts.repeated)} constants are in the file twice, with different values ({listed}); the later ones are used"
+        )
     return [*notes, *walker.facts.notes]

@@ -25,18 +25,26 @@ class Value:
     data: Array | None = None
     """Its elements, where they are few and known."""
     items: tuple[Value, ...] | None = None
-    """The elements of a sequence; of an optional value at most one."""
+    """The elements of a sequence. An optional value that holds something is what it holds."""
+    absent: bool = False
+    """Whether it is an optional value that holds nothing."""
     tensor: Tensor | None = None
+
+    _key: Any = None
 
     @property
     def key(self) -> Any:
         """What anything computed from this value can depend on."""
-        if self.items is not None:
-            return tuple(item.key for item in self.items)
-        return (self.type if self.type is not None else self.dtype, None if self.data is None else (self.data.tobytes(), self.data.dtype))
+        if self._key is None:
+            if self.items is not None:
+                return (self.dtype, *(item.key for item in self.items))
+            known = None if self.data is None else (self.data.tobytes(), self.data.dtype.str)
+            is_parameter = self.tensor is not None and self.tensor.role == "parameter"
+            self._key = (self.type if self.type is not None else (self.dtype, self.absent), known, is_parameter)
+        return self._key
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Slot:
     """A value as a table of ops sees it: its type, its elements where they are known, and which value of the call it is.
 
@@ -115,13 +123,13 @@ class Call:
         self._next += 1
         return Slot(len(self.inputs) + len(self.outputs) + self._next - 1, TensorType.of(shape, dtype))
 
-    def add(self, kind: str, out: Slot | Sequence[Slot | None], *, view: bool = False, **arguments: Any) -> None:
+    def add(self, kind: str, out: Slot | Sequence[Slot | None], /, *, view: bool = False, **arguments: Any) -> None:
         """One piece of what the call computes: an op that a rule prices, with its arguments by the names that the rule uses."""
         outs = (out,) if isinstance(out, Slot) else tuple(slot for slot in out if slot is not None)
         self.pieces.append(Piece(kind, arguments, outs, view))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Piece:
     """A part of a call that one rule prices."""
 

@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
 
-from flopscope.errors import FlopscopeError, InputError, OptionError, SpecError
-from flopscope.frontends.sources.hf_inputs import inputs_for, note_of, token_ids
+from flopscope.errors import FlopscopeError, InputError, NeedsDataError, OptionError, SpecError
+from flopscope.frontends.sources.hf_inputs import inputs_for, note_of, text_config_of, token_ids
 from flopscope.frontends.sources.hf_media import Inputs, bare
 from flopscope.frontends.torch.held import tensors_in, with_twins
 
 Phase = Literal["prefill", "decode"]
 CacheKind = Literal["dynamic", "static"]
 CONTEXT = 4096
-"""The context of a phase where nobody asked for another."""
+"""The most tokens of a context that nobody asked for."""
+_POSITIONS = ("max_position_embeddings", "n_positions", "max_target_positions", "max_decoder_position_embeddings", "max_seq_len")
+"""How configs call the number of positions that a model is made for."""
 _FIRST_TOKENS = 11
 """What the model reads to make its cache: few tokens, and a number that no size of a state has by chance."""
 _CACHES = ("cache", "past_key_values", "cache_params", "state")
@@ -33,8 +35,8 @@ class Generation:
     """What part of generation to look at."""
 
     phase: Phase
-    context: int = CONTEXT
-    """Tokens of the prompt, or tokens that the cache holds."""
+    context: int | None = None
+    """Tokens of the prompt, or tokens that the cache holds; ``None`` for 4096, or as many as the config allows if these are fewer."""
     batch: int = 1
     cache: CacheKind = "dynamic"
 
@@ -43,9 +45,14 @@ class Generation:
             raise OptionError(f"phase must be 'prefill' or 'decode', but is {self.phase!r}")
         if self.cache not in ("dynamic", "static"):
             raise OptionError(f"cache must be 'dynamic' or 'static', but is {self.cache!r}")
-        for name in ("context", "batch"):
-            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
-                raise OptionError(f"{name} must be a whole number of 1 or more, but is {getattr(self, name)!r}")
+        for name, value in (("context", self.tokens), ("batch", self.batch)):
+            if not isinstance(value, int) or value < 1:
+                raise OptionError(f"{name} must be a whole number of 1 or more, but is {value!r}")
+
+    @property
+    def tokens(self) -> int:
+        """The context as a number."""
+        return CONTEXT if self.context is None else self.context
 
 
 def phase_inputs(model: Any, config: Any, wanted: Generation) -> tuple[Inputs, str]:
@@ -62,27 +69,67 @@ def phase_inputs(model: Any, config: Any, wanted: Generation) -> tuple[Inputs, s
             f"{type(model).__name__} does not generate token by token (its forward takes none of {', '.join(_CACHES)}), "
             "so it has no phases; leave the phase out"
         )
+    limit, field = _limit(config, wanted)
+    asked, why = wanted, ""
+    if asked.context is None and limit is not None and limit < CONTEXT:
+        wanted = replace(asked, context=limit)
+        why = f"; nobody asked for another context, and the config's {field} allows {limit} (change with --context)"
     try:
-        return _prefill(model, config, wanted, names) if wanted.phase == "prefill" else _decode(model, config, wanted, names, cache_name)
+        inputs, note = (
+            _prefill(model, config, wanted, names) if wanted.phase == "prefill" else _decode(model, config, wanted, names, cache_name)
+        )
     except InputError:
         raise
     except FlopscopeError as error:
-        raise InputError(f"a context of {wanted.context} tokens is not possible: {error}") from error
+        raise InputError(f"a context of {wanted.tokens} tokens is not possible: {error}") from error
+    if limit is not None and wanted.tokens > limit:
+        _check_reach(model, inputs, wanted, limit, field)
+    return inputs, note + why
+
+
+def _limit(config: Any, wanted: Generation) -> tuple[int | None, str]:
+    """The longest context that a config is made for, and the field that says so. The new token of a decode step takes a position, too."""
+    holders = (config, text_config_of(config))
+    stated = [(getattr(holder, field, None), field) for holder in holders for field in _POSITIONS]
+    known = [(positions, field) for positions, field in stated if isinstance(positions, int) and positions > 1]
+    if not known:
+        return None, ""
+    positions, field = min(known, key=lambda found: found[0])
+    return positions - (wanted.phase == "decode"), field
+
+
+def _check_reach(model: Any, inputs: Inputs, wanted: Generation, limit: int, field: str) -> None:
+    """Refuse a context that the model cannot take. Many can take more than their config says: rotary positions never end.
+
+    Raises:
+        InputError: the model fails on the shapes of this context.
+    """
+    from flopscope.frontends.torch.trace import trace
+
+    try:
+        trace(model, (), inputs, execute="never")
+    except NeedsDataError:
+        return  # whoever analyses it will see
+    except FlopscopeError as error:
+        raise InputError(
+            f"a context of {wanted.tokens} tokens does not fit: {type(model).__name__} takes at most {limit} "
+            f"(the config's {field}{', less one for the new token' if wanted.phase == 'decode' else ''}); ask for a shorter context"
+        ) from error
 
 
 def _prefill(model: Any, config: Any, wanted: Generation, names: Mapping[str, Any]) -> tuple[Inputs, str]:
-    inputs = _prompt(model, config, wanted, names, wanted.context, 1)
+    inputs = _prompt(model, config, wanted, names, wanted.tokens, 1)
     last_only = "logits_to_keep" in names
     inputs |= {"use_cache": True} if "use_cache" in names else {}
     inputs |= {"logits_to_keep": 1} if last_only else {}
     logits = "the last position only, as generate does" if last_only else "every position, because its forward has no logits_to_keep"
-    return inputs, f"prefill: a prompt of {wanted.context} tokens, logits of {logits}; {note_of(inputs)}"
+    return inputs, f"prefill: a prompt of {wanted.tokens} tokens, logits of {logits}; {note_of(inputs)}"
 
 
 def _prompt(model: Any, config: Any, wanted: Generation, names: Mapping[str, Any], read: int, written: int) -> Inputs:
     """A prompt of ``read`` tokens; an encoder reads its whole prompt, and the decoder ``written`` tokens."""
     if "decoder_input_ids" in names:
-        inputs, _ = inputs_for(model, config, wanted.context)
+        inputs, _ = inputs_for(model, config, wanted.tokens)
         inputs["decoder_input_ids"] = token_ids(config, written)
     else:
         inputs, _ = inputs_for(model, config, read)
@@ -103,15 +150,15 @@ def _repeated(name: str, value: Any, batch: int) -> Any:
 def _decode(model: Any, config: Any, wanted: Generation, names: Mapping[str, Any], cache_name: str) -> tuple[Inputs, str]:
     has_decoder = "decoder_input_ids" in names
     limit = getattr(config, "max_target_positions", None)  # a table of positions, which ends
-    if isinstance(limit, int) and wanted.context >= limit:
-        raise InputError(f"a context of {wanted.context} tokens is not possible: the decoder has {limit} positions; ask for fewer")
-    first = min(_FIRST_TOKENS, wanted.context)
+    if isinstance(limit, int) and wanted.tokens >= limit:
+        raise InputError(f"a context of {wanted.tokens} tokens is not possible: the decoder has {limit} positions; ask for fewer")
+    first = min(_FIRST_TOKENS, wanted.tokens)
     inputs = _prompt(model, config, wanted, names, first, first) if has_decoder else {"input_ids": token_ids(config, first, wanted.batch)}
     inputs |= {"use_cache": True} if "use_cache" in names else {}
     if wanted.cache == "static":
-        inputs[cache_name] = _static_cache(config, wanted.context + 1, has_decoder)
+        inputs[cache_name] = _static_cache(config, wanted.tokens + 1, has_decoder)
     cache, encoded = _after(model, inputs, cache_name)
-    _extend(cache, wanted.context - first, type(model).__name__)
+    _extend(cache, wanted.tokens - first, type(model).__name__)
     step: Inputs = {"decoder_input_ids" if has_decoder else "input_ids": token_ids(config, 1, wanted.batch), cache_name: cache}
     step |= {"use_cache": True} if "use_cache" in names else {}
     if has_decoder and "encoder_outputs" in names:
@@ -127,9 +174,9 @@ def _note_of_step(wanted: Generation, held: list[torch.Tensor], encoded: torch.T
     size = sum(tensor.nbytes for tensor in held)
     sequences = "" if wanted.batch == 1 else f" for each of {wanted.batch} sequences"
     heard = "" if encoded is None else f", beside {encoded.shape[-2]} positions of the encoder"
-    kind = "" if wanted.cache == "dynamic" else f" in static buffers for {wanted.context + 1}"
+    kind = "" if wanted.cache == "dynamic" else f" in static buffers for {wanted.tokens + 1}"
     return (
-        f"decode: one new token{sequences} after a cache of {wanted.context} tokens{kind}{heard} "
+        f"decode: one new token{sequences} after a cache of {wanted.tokens} tokens{kind}{heard} "
         f"({elements:,} elements, {size:,} bytes, as its layers keep them)"
     )
 

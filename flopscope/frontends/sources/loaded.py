@@ -55,10 +55,14 @@ class Loaded:
             return self
         positional: list[Any] = []
         named = dict(self.kwargs)
+        given: set[str] = set()
         for text in inputs:
             name, equals, shape = text.rpartition("=")
             if equals:
                 self._check_name(name.strip())
+                if name.strip() in given:
+                    raise InputError(f"the input {name.strip()!r} was given twice; give it once")
+                given.add(name.strip())
                 named[name.strip()] = tensor_from_text(shape, self._dtype_for(self.kwargs.get(name.strip())))
             else:
                 position = len(positional)
@@ -66,6 +70,8 @@ class Loaded:
                 positional.append(tensor_from_text(text, self._dtype_for(own[position] if position < len(own) else None)))
         if positional:  # inputs in order replace the model's own, whatever these were called
             names = _positional_names(self.model)[: len(positional)]
+            if both := given.intersection(names):
+                raise InputError(f"the input {both.pop()!r} was given twice: by its name, and by its place among those without a name")
             named = {name: value for name, value in named.items() if name not in names}
             if self.args and isinstance(self.args[0], list):
                 positional = [positional]  # the model wants a list of images
@@ -145,7 +151,7 @@ def explained(what: str) -> Iterator[None]:
         yield
     except FlopscopeError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         first_line = (str(error).strip().splitlines() or ["no message"])[0]
         raise SpecError(f"cannot build {what}: {type(error).__name__}: {first_line}") from error
 

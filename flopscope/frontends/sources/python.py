@@ -40,10 +40,14 @@ def load(spec: str, settings: Mapping[str, Any]) -> Loaded:
     if isinstance(result, tuple) and result:
         result, *rest = result
         args = tuple(rest)
-    if not callable(result):
-        raise SpecError(f"{spec} returned a {type(result).__name__}, where a torch.nn.Module is needed, or a tuple of one and its inputs")
+    if isinstance(result, type) or not callable(result):
+        raise SpecError(f"{spec} returned {_kind(result)}, where a torch.nn.Module is needed, or a tuple of one and its inputs")
     # A module is counted as the factory left it: training or evaluation is its author's choice.
     return Loaded(spec, result, args)
+
+
+def _kind(found: Any) -> str:
+    return f"the class {found.__name__} itself" if isinstance(found, type) else f"an object of type {type(found).__name__}"
 
 
 def _from_import(name: str, spec: str) -> ModuleType:
@@ -51,7 +55,7 @@ def _from_import(name: str, spec: str) -> ModuleType:
         sys.path.insert(0, str(Path.cwd()))  # as ``python -m`` does
     try:
         return importlib.import_module(name)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a script may end the process
         missing = (
             isinstance(error, ModuleNotFoundError) and error.name is not None and (name == error.name or name.startswith(error.name + "."))
         )
@@ -74,7 +78,7 @@ def _from_file(path: Path) -> ModuleType:
     sys.path.insert(0, str(path.parent.resolve()))
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a script may end the process
         raise SpecError(f"importing {path} raised {type(error).__name__}: {error}") from error
     finally:
         sys.path.remove(str(path.parent.resolve()))

@@ -6,8 +6,11 @@ be trusted as code is. Files of weights alone, and pickled modules, hold no prog
 
 from __future__ import annotations
 
+import logging
+import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +42,8 @@ def load(spec: str, settings: Mapping[str, Any]) -> Loaded:
 def _exported(spec: str, path: Path) -> Loaded:
     import torch
 
-    program = torch.export.load(path)
+    with _reading(path, "exported program", "torch.export.save"):
+        program = torch.export.load(path)
     args, kwargs = program.example_inputs or ((), {})
     return Loaded(spec, program.module(), tuple(args), dict(kwargs), input_note="inputs: the examples that the program was exported with")
 
@@ -47,15 +51,56 @@ def _exported(spec: str, path: Path) -> Loaded:
 def _scripted(spec: str, path: Path) -> Loaded:
     import torch
 
-    if not _holds_code(path):
+    if zipfile.is_zipfile(path) and not _holds_code(path):
         raise SpecError(
-            f"{path} holds no program, but weights or a pickled module. Name what builds the model instead, as in path/to/file.py:factory."
+            f"{path} holds no program, but perhaps weights or a pickled module. Name what builds the model instead, as in "
+            "path/to/file.py:factory."
         )
-    return Loaded(spec, torch.jit.load(str(path), map_location="cpu"))
+    with _reading(path, "TorchScript program", "torch.jit.save"):
+        program = torch.jit.load(str(path), map_location="cpu")
+    return Loaded(spec, program)
+
+
+class _Kept(logging.Filter):
+    """Keeps to itself what a logger would say."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.errors: list[BaseException] = []
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Let nothing through, and remember the errors."""
+        if record.exc_info and record.exc_info[1] is not None:
+            self.errors.append(record.exc_info[1])
+        return False
+
+
+@contextmanager
+def _reading(path: Path, what: str, writer: str) -> Iterator[None]:
+    """Say in one message why a file cannot be read, where torch writes a traceback to its log before it raises.
+
+    Raises:
+        SpecError: the file is damaged, or something else.
+    """
+    if not zipfile.is_zipfile(path):
+        raise SpecError(f"{path} is no {what}: it is damaged, cut off or something else. Write it again with {writer}.")
+    log, kept = logging.getLogger("torch.export"), _Kept()
+    log.addFilter(kept)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that torch.jit is to be replaced is nothing that a reader of costs must know
+            yield
+    except Exception as error:
+        cause = kept.errors[0] if kept.errors else error
+        sentence = (str(cause).strip().splitlines() or ["no message"])[0].partition(". ")[0]
+        raise SpecError(
+            f"{path} cannot be read as {what}: {type(cause).__name__}: {sentence}. It is damaged, or something else, or of another version "
+            f"of torch; write it again with {writer}."
+        ) from error
+    finally:
+        log.removeFilter(kept)
 
 
 def _holds_code(path: Path) -> bool:
-    if not zipfile.is_zipfile(path):
-        return False
     with zipfile.ZipFile(path) as archive:
         return any("/code/" in name for name in archive.namelist())

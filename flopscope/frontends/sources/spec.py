@@ -54,7 +54,7 @@ def load(
         inputs: shapes to use instead of the model's own, each as ``1x3x224x224`` or ``name=1x128:int64``.
         phase: for models of transformers that generate text: ``"prefill"`` is the first step of ``generate``, which reads a prompt and
             gives the logits of its last position; ``"decode"`` is one later step, which reads one token beside a cache.
-        context: the tokens of the prompt, or in the cache. Default: 4096.
+        context: the tokens of the prompt, or in the cache. Default: 4096, or as many as the config allows if these are fewer.
         batch: how many sequences a phase works on. Default: 1.
         cache: ``"dynamic"``, which holds what was read, or ``"static"``, whose buffers hold the context and one token, and are attended
             to as a whole. Default: dynamic.

@@ -88,7 +88,12 @@ def _nested_twin(leaf: Tensor, adopt: Callable[[Any], Any]) -> Tensor:
     if leaf.layout is not torch.jagged:
         parts = leaf.unbind()
         if any(part.shape[1:] != parts[0].shape[1:] for part in parts):
-            raise InputError("a nested input differs in more than its first dimension; give it as torch.nested with layout=torch.jagged")
+            shapes = ", ".join(str(tuple(part.shape)) for part in parts[:3]) + (", ..." if len(parts) > 3 else "")
+            raise InputError(
+                f"a nested input has parts of the shapes {shapes}; only parts that differ in nothing but their first dimension can be "
+                "analysed (they are taken as torch.nested with layout=torch.jagged). Move the dimension that differs to the front, or pad "
+                "the parts to one shape."
+            )
         leaf = torch.nested.nested_tensor(list(parts), layout=torch.jagged)
     nested: Any = leaf
     lengths = nested._lengths

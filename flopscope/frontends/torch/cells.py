@@ -79,18 +79,19 @@ class AdoptedCell(Cell):
             torch._C._autograd._unsafe_set_version_counter((self.tensor,), (self.version,))
 
 
+NESTED_INSIDE = (
+    "the model makes a nested tensor of the strided layout, which cannot be analysed (torch itself does so in attention on jagged "
+    "tensors on a CPU). Analyse the model on padded tensors, or make the nested tensor with layout=torch.jagged."
+)
 _types: dict[tuple[torch.Size, tuple[int, ...], torch.dtype], TensorType] = {}
 
 
 def type_of(tensor: Tensor) -> TensorType:
     """The interned type of a live tensor."""
     if tensor.is_nested:
-        raise TraceError(
-            "the model makes a nested tensor of the strided layout, which cannot be analysed (torch itself does so in attention on jagged "
-            "tensors on a CPU). Analyse the model on padded tensors, or make the nested tensor with layout=torch.jagged."
-        )
+        raise TraceError(NESTED_INSIDE)
     if tensor.layout is not torch.strided:
-        return TensorType.of(tuple(tensor.shape), DTYPE_NAMES[tensor.dtype], None, _stored(tensor))
+        return TensorType.of(tuple(tensor.shape), DTYPE_NAMES[tensor.dtype], None, elements_stored(tensor))
     key = (tensor.shape, tensor.stride(), tensor.dtype)
     found = _types.get(key)
     if found is None:
@@ -98,7 +99,18 @@ def type_of(tensor: Tensor) -> TensorType:
     return found
 
 
-def _stored(tensor: Tensor) -> int | None:
+def indices_stored(tensor: Tensor) -> int:
+    """How many indices a sparse tensor stores beside its elements."""
+    if tensor.layout is torch.sparse_coo:
+        return tensor._indices().numel()
+    if tensor.layout in (torch.sparse_csr, torch.sparse_bsr):
+        return tensor.crow_indices().numel() + tensor.col_indices().numel()
+    if tensor.layout in (torch.sparse_csc, torch.sparse_bsc):
+        return tensor.ccol_indices().numel() + tensor.row_indices().numel()
+    return 0
+
+
+def elements_stored(tensor: Tensor) -> int | None:
     """How many elements a sparse tensor stores."""
     if tensor.layout is torch.sparse_coo:
         return tensor._values().numel()

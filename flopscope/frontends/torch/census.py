@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import Parameter, UninitializedTensorMixin  # type: ignore[attr-defined]
 
 from flopscope.errors import TraceError
-from flopscope.frontends.torch.cells import DTYPE_NAMES
+from flopscope.frontends.torch.cells import DTYPE_NAMES, elements_stored, indices_stored
 from flopscope.graph import TensorType, Weight
 
 
@@ -40,6 +40,9 @@ class Inventory:
     facts: list[tuple[int, torch.Size, torch.dtype, bool]] = field(default_factory=list)
     """Of each weight: its id, shape, dtype and whether it is trainable."""
 
+    sparse: dict[int, tuple[int | None, int]] = field(default_factory=dict)
+    """By the id of each sparse weight: how many elements and how many indices it stores."""
+
     def add_stranger(self, tensor: Tensor) -> tuple[str, str, bool]:
         """A parameter that the model holds outside its modules, or that a function reaches in some other way."""
         found = self.weights[id(tensor)] = (f"(parameter {len(self.weights)})", "", True)
@@ -52,8 +55,9 @@ class Inventory:
         for key, shape, dtype, trainable in self.facts:
             name, path, is_parameter = self.weights[key]
             if is_parameter == parameters:
-                type = TensorType.of(tuple(shape), DTYPE_NAMES[dtype])
-                found.append(Weight(name, type, path, trainable, tuple(self.aliases.get(key, ()))))
+                elements, indices = self.sparse.get(key, (None, 0))
+                type = TensorType.of(tuple(shape), DTYPE_NAMES[dtype], None, elements)
+                found.append(Weight(name, type, path, trainable, tuple(self.aliases.get(key, ())), indices))
         return found
 
 
@@ -149,3 +153,5 @@ def _list_weights(tensors: Mapping[str, Tensor | None], is_parameter: bool, path
             )
         found.weights[key] = (prefix + name, path, is_parameter)
         found.facts.append((key, tensor.shape, tensor.dtype, tensor.requires_grad))
+        if tensor.layout is not torch.strided:
+            found.sparse[key] = elements_stored(tensor), indices_stored(tensor)

@@ -17,8 +17,8 @@ from torch.utils._pytree import tree_flatten
 from flopscope.frontends.torch.real import RealRuns
 from flopscope.graph import Op
 
-Weigh = Callable[[Sequence[Op]], int]
-"""What some ops cost, to compare branches by."""
+Weigh = Callable[[Sequence[Op]], tuple[int, int]]
+"""How many of some ops have no known cost, and what the others cost, to compare branches by."""
 
 
 _MOST_SCORES = 2**28
@@ -72,7 +72,7 @@ def _costliest(tracer: Any, name: str, branches: Sequence[Any], operands: Any) -
     """Trace all branches from the same point, and keep the costliest."""
     weigh: Weigh = tracer.weigh or _elements
     first = len(tracer.ops)
-    kept: tuple[int, list[Op], Any] | None = None
+    kept: tuple[tuple[int, int], list[Op], Any] | None = None
     for branch in branches:
         result = branch(*operands)
         ops = tracer.ops[first:]
@@ -82,15 +82,21 @@ def _costliest(tracer: Any, name: str, branches: Sequence[Any], operands: Any) -
             kept = cost, ops, result
     assert kept is not None
     tracer.ops.extend(kept[1])
-    tracer.note(
-        f"upper bound: which branch of {name} in {tracer.scope or 'the model itself'} runs depends on data; "
-        "the one with the most FLOPs is counted, which bounds FLOPs; the other counts are those of this branch"
-    )
+    which = f"which branch of {name} in {tracer.scope or 'the model itself'} runs depends on data"
+    if tracer.weigh is None:
+        tracer.note(f"{which}; the one that moves the most elements is taken")
+    elif kept[0][0]:
+        tracer.note(f"{which}; the one with ops that no rule prices is counted, which bounds nothing")
+    else:
+        tracer.note(
+            f"upper bound: {which}; the one with the most FLOPs is counted, which bounds FLOPs alone: MACs, access and everything else "
+            "are those of this branch, and another may have more of them"
+        )
     return kept[2]
 
 
-def _elements(ops: Sequence[Op]) -> int:
-    return sum(type.elements for op in ops for type in (*op.signature.inputs, *op.signature.outputs))
+def _elements(ops: Sequence[Op]) -> tuple[int, int]:
+    return 0, sum(type.elements for op in ops for type in (*op.signature.inputs, *op.signature.outputs))
 
 
 def _while_loop(tracer: Any, cond_fn: Any, body_fn: Any, carried: Any, additional: Any = (), *_: Any, **__: Any) -> Any:

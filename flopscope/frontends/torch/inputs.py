@@ -11,13 +11,19 @@ from torch.utils._pytree import tree_map
 from flopscope.errors import InputError
 
 _SHAPE = re.compile(r"(?P<shape>\d+(?:[x,]\d+)*|\(\))(?::(?P<dtype>\w+))?")
+_LIKE_SHAPE = re.compile(r"[\s\[(-]*\d[\d\sxX×*,()\[\]-]*(?::\s*\w*\s*)?")
+"""Sizes and signs between them, and a dtype: what people write for shapes, rightly or not."""
 _MOST_ELEMENTS_WITH_DATA = 2**26
 _SHORT = {"float": "float32", "half": "float16", "double": "float64", "long": "int64", "int": "int32", "bfloat": "bfloat16"}
 
 
 def looks_like_shape(text: str) -> bool:
-    """Whether a text stands for a tensor."""
-    return _SHAPE.fullmatch(text.strip()) is not None
+    """Whether a text is meant as a shape, though it may be a wrong one: sizes with nothing but signs between them.
+
+    Any other text is an argument of the model's own, such as ``"mean"``, ``"cuda:0"`` or ``"0.5"``.
+    """
+    between = any(sign in text for sign in "xX×*,")
+    return _SHAPE.fullmatch(text.strip()) is not None or (between and _LIKE_SHAPE.fullmatch(text.strip()) is not None)
 
 
 def tensor_from_text(text: str, default_dtype: str = "float32") -> torch.Tensor:
@@ -49,7 +55,11 @@ def tensor_from_text(text: str, default_dtype: str = "float32") -> torch.Tensor:
 
 
 def tensors_from_text(inputs: Any, default_dtype: str = "float32") -> Any:
-    """The same nested inputs with every text that names a shape replaced by a tensor."""
+    """The same nested inputs with every text that is meant as a shape replaced by a tensor.
+
+    Raises:
+        InputError: such a text cannot be read.
+    """
     return tree_map(
         lambda leaf: tensor_from_text(leaf, default_dtype) if isinstance(leaf, str) and looks_like_shape(leaf) else leaf, inputs
     )

@@ -17,6 +17,7 @@ from torch.utils._pytree import tree_flatten
 
 from flopscope.errors import FlopscopeError, InputError, NeedsDataError, OptionError, TraceError
 from flopscope.frontends.torch.adoption import adopt_inputs, data_of_weight, elements_with_values, small_integers
+from flopscope.frontends.torch.cells import NESTED_INSIDE
 from flopscope.frontends.torch.census import Census, take_census
 from flopscope.frontends.torch.flattened import scope_by_weights
 from flopscope.frontends.torch.guard import untouched
@@ -63,7 +64,8 @@ def trace(
         opaque: module classes that become one op each, whatever is inside them.
         watch: makes the listener that is told about modules in place of the recorder, which it must tell in turn.
         readable: the ids of weights whose values the model may read.
-        weigh: tells what some ops cost, so that the costlier branch of a condition is known; by default the elements that they move.
+        weigh: tells how many of some ops have no known cost, and the FLOPs of the others, so that the costlier branch of a condition is
+            known; by default branches are compared by the elements that they move.
 
     Raises:
         InputError: the inputs do not fit the model's signature.
@@ -199,8 +201,8 @@ def _once(call: _Call, execute: bool, gradients: bool, notes: list[str]) -> Grap
                     output = list(output)  # nothing has run until then
         except (FlopscopeError, KeyboardInterrupt):
             raise
-        except Exception as error:
-            raise _explained(error, tracer, recorder, graph) from error
+        except (Exception, SystemExit) as error:
+            raise _explained(error, tracer, recorder, graph, _hint_on((call.args, call.kwargs))) from error
         else:
             graph.outputs = [tracer.value_of(leaf) for leaf in _tensors_in(output)]
         finally:
@@ -214,7 +216,12 @@ def _complete(graph: Graph, tracer: Tracer, recorder: Recorder, census: Census, 
     graph.ops = tracer.ops
     graph.weights = tracer.weights
     if census.programs:
-        scope_by_weights(graph.ops, census.programs, census.inventory)
+        left = scope_by_weights(graph.ops, census.programs, census.inventory)
+        if left:
+            graph.notes.append(
+                f"{left} op{'s' * (left > 1)} of a scripted, exported or fx program, which read no weight of a submodule, are listed with "
+                "the program itself: not all of its submodules run one by one"
+            )
     graph.list_parameters = partial(census.inventory.weight_list, True)
     graph.list_buffers = partial(census.inventory.weight_list, False)
     graph.list_modules = recorder.module_list()
@@ -238,18 +245,39 @@ def _as_plain(output: Any) -> Any:
     return dict(output) if isinstance(output, Mapping) else output
 
 
-def _explained(error: Exception, tracer: Tracer, recorder: Recorder, graph: Graph) -> FlopscopeError:
+def _hint_on(inputs: Any) -> str:
+    """A sentence on what is unusual among the inputs: a text that may have been meant as a shape, or a nested tensor."""
+    for leaf in tree_flatten(inputs)[0]:
+        if isinstance(leaf, str):
+            return f" The text {leaf!r} went to the model as it is; a shape is written as in '1x3x224x224' or '1x128:int64'."
+        if isinstance(leaf, Tensor) and leaf.is_nested:
+            return (
+                " Nested inputs are taken as jagged ones: where torch knows no op for these, give a padded tensor, with a mask if need be."
+            )
+    return ""
+
+
+def _of_script(lines: Sequence[str]) -> str:
+    """What the interpreter of scripted code says, and the line of the model where it does; its first line says neither."""
+    marks = [number for number, line in enumerate(lines) if "<--- HERE" in line and number]
+    where = f" at `{lines[marks[-1] - 1].strip()}`" if marks else ""
+    return f"TorchScript: {lines[-1].strip().rstrip(':')}{where}"
+
+
+def _explained(error: BaseException, tracer: Tracer, recorder: Recorder, graph: Graph, hint: str) -> FlopscopeError:
     """The error of a model, with where it happened and on which inputs."""
     kinds = Counter(str(value.type) for value in graph.inputs)
     inputs = ", ".join(kind if count == 1 else f"{count} x {kind}" for kind, count in kinds.items()) or "no tensors"
     lines = str(error).strip().splitlines() or [""]
-    first_line = f"TorchScript: {lines[-1]}" if "TorchScript interpreter" in lines[0] else lines[0]
+    first_line = _of_script(lines) if "TorchScript interpreter" in lines[0] else lines[0]
     if isinstance(error, TypeError) and "forward()" in first_line and not tracer.ops:
-        return InputError(f"{graph.name} cannot be called with these inputs ({inputs}): {first_line}")
+        return InputError(f"{graph.name} cannot be called with these inputs ({inputs}): {first_line}{hint and '.'}{hint}")
+    if "NestedTensorImpl" in first_line:
+        return TraceError(NESTED_INSIDE)
     where = f"in {recorder.deepest}" if recorder.deepest else "in its own forward"
     last = f" after {tracer.ops[-1].target}" if tracer.ops else ""
     return TraceError(
         f"{graph.name} raised {type(error).__name__} {where}{last}, on inputs ({inputs}): {first_line.rstrip('.') or 'no message'}. "
-        "Check that the shapes, dtypes and number of the inputs are what the model expects.",
+        f"Check that the shapes, dtypes and number of the inputs are what the model expects.{hint}",
         last_op=tracer.ops[-1].target if tracer.ops else None,
     )

@@ -45,8 +45,15 @@ def convolution(call: Call, x: Slot, weight: Slot, bias: Slot | None, out: Slot)
 
 @lowers("ConvTranspose")
 def conv_transpose(call: Call) -> None:
-    """``[n, o, *s'] = ConvTranspose([n, c, *s], [c, o/g, *k], [o]?)``."""
-    dims = len(call[1].shape) - 2
+    """``[n, o, *s'] = ConvTranspose([n, c, *s], [c, o/g, *k], [o]?)``.
+
+    Raises:
+        InputError: the shapes do not fit.
+    """
+    x, weight, groups = call[0].shape, call[1].shape, call.attr("group", 1)
+    dims = len(weight) - 2
+    if dims < 1 or len(x) != len(weight) or x[1] != weight[0] or groups < 1 or x[1] % groups:
+        raise InputError(f"an input {list(x)} does not fit a kernel {list(weight)} in {groups} groups")
     call.add(
         "conv_transpose", call.out, input=call[0], weight=call[1], bias=call.get(2), stride=_numbers(call.attr("strides"), dims, 1),
         padding=call.attr("pads"), dilation=_numbers(call.attr("dilations"), dims, 1), groups=call.attr("group", 1),

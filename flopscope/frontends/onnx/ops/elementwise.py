@@ -71,3 +71,31 @@ def dropout(call: Call) -> None:
     mode = call.get(2)
     train = mode is not None and mode.data is not None and bool(mode.data.any())
     call.add("dropout", call.outputs, view=not train, input=call[0], train=train)
+
+
+@lowers("SwiGLU")
+def swiglu(call: Call) -> None:
+    """``z = a sigmoid(alpha a) b``."""
+    gate, gated = call[0], call.between(call.out.shape, call.out.dtype)
+    if call.attr("alpha", 1.0) != 1.0:
+        scaled = call.between(gate.shape, gate.dtype)
+        call.add("mul", scaled, input=gate)
+        gate = scaled
+    call.add("silu", gated, input=gate)
+    call.add("mul", call.out, input=gated, other=call[1])
+
+
+_EXPERIMENTS = {
+    "ImageScaler": ("mul", "add"), "Affine": ("mul", "add"), "Scale": ("mul",), "ScaledTanh": ("mul", "tanh", "mul"),
+    "ParametricSoftplus": ("mul", "softplus", "mul"),
+}  # fmt: skip
+
+
+@lowers(*_EXPERIMENTS)
+def experiment(call: Call) -> None:
+    """Ops that ONNX had as experiments before version 10: a few steps in place of one."""
+    x, steps = call[0], _EXPERIMENTS[call.op]
+    for position, kind in enumerate(steps, 1):
+        result = call.out if position == len(steps) else call.between(call.out.shape, call.out.dtype)
+        call.add(kind, result, input=x)
+        x = result

@@ -121,3 +121,13 @@ def lp_norm(call: Call) -> None:
     norms = call.between([1 if dim == axis % len(x.shape) else size for dim, size in enumerate(x.shape)], x.dtype)
     call.add("norm", norms, input=x)
     call.add("div", call.out, input=x, other=norms)
+
+
+@lowers("Hardmax")
+def hardmax(call: Call) -> None:
+    """One at the greatest element along an axis, zero elsewhere."""
+    x, axis = call[0], call.attr("axis", -1 if call.opset >= 13 else 1)
+    shape = [1 if dim == axis % len(x.shape) else size for dim, size in enumerate(x.shape)] if call.opset >= 13 else x.shape[:axis]
+    place = call.between(shape, "int64")
+    call.add("argmax", place, input=x)
+    call.add("one_hot", call.out, input=place)

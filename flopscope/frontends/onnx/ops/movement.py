@@ -9,7 +9,7 @@ plain({
     "Transpose": "permute", "Concat": "cat", "Split": "split", "Expand": "expand", "Tile": "tile", "Slice": "slice", "Pad": "pad",
     "DepthToSpace": "pixel_shuffle", "SpaceToDepth": "pixel_unshuffle", "ReverseSequence": "flip", "Trilu": "tril",
     "Compress": "masked_select",
-    "CenterCropPad": "slice", "Col2Im": "col2im",
+    "CenterCropPad": "slice", "Crop": "slice", "Col2Im": "col2im",
 })  # fmt: skip
 
 
@@ -68,7 +68,9 @@ def scatter(call: Call) -> None:
     if call.op == "TensorScatter":
         call.add("slice_scatter", call.out, input=call[0], src=call[1])
     elif call.op == "ScatterND":
-        call.add("index_put", call.out, input=call[0], index=call[1], values=call[2], accumulate=combines)
+        places = [call.between(call[1].shape[:-1], call[1].dtype) for _ in range(call[1].shape[-1])]  # one index per leading dimension
+        call.add("unbind", places, view=True, input=call[1])
+        call.add("index_put", call.out, input=call[0], indices=tuple(places), values=call[2], accumulate=combines)
     else:
         call.add("scatter_reduce" if combines else "scatter", call.out, input=call[0], index=call[1], src=call[2], dim=call.attr("axis", 0))
 

@@ -16,10 +16,19 @@ def recurrent(call: Call) -> None:
     biases = _directions(call, bias, (bias.shape[1] // 2,), 2) if bias is not None else []
     states = tuple(slot for slot in (call.get(5), call.get(6)) if slot is not None)
     names = call.attr("activations", [])
+    if call.op == "LSTM" and call.get(7) is not None:
+        _peepholes(call, x, call[7])
     call.add(
         _KINDS[call.op], call.outputs, input=x, hx=states or None, params=(*matrices, *biases), num_layers=1,
         bidirectional=call[1].shape[0] == 2, nonlinearity="relu" if names[:1] == ["Relu"] else "tanh",
     )  # fmt: skip
+
+
+def _peepholes(call: Call, x: Slot, weights: Slot) -> None:
+    """The state of the cell looks into three gates: for each a product and an addition per unit and token."""
+    products, sums = (call.between((*x.shape[:2], *weights.shape), x.dtype) for _ in range(2))
+    call.add("mul", products, input=weights)
+    call.add("add", sums, input=products)
 
 
 def _directions(call: Call, weight: Slot, shape: tuple[int, ...], per_direction: int) -> list[Slot]:

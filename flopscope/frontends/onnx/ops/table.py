@@ -12,7 +12,8 @@ from flopscope.frontends.onnx.values import Call
 
 Lower = Callable[[Call], None]
 AnyLower = TypeVar("AnyLower", bound=Lower)
-CONTRIB, CLASSIC, EXTENSIONS = "com.microsoft", "ai.onnx.ml", "ai.onnx.contrib"
+CONTRIB, CLASSIC, TRAINING = "com.microsoft", "ai.onnx.ml", "ai.onnx.preview.training"
+EXTENSIONS = "ai.onnx.contrib"
 QUANTISERS = ("onnx.brevitas", "qonnx.custom_op.general", "finn.custom_op.general")
 """The domains of ops that round numbers as if they were integers of a width."""
 
@@ -50,7 +51,7 @@ def plain(kinds: Mapping[str, str], domain: str = "") -> None:
 
 def _one_piece(kind: str) -> Lower:
     def lower(call: Call) -> None:
-        given = [slot for slot in call.inputs if slot is not None]
+        given = [slot for slot in call.inputs if slot is not None] or [call[0]]
         names = ("input", "other") if len(given) <= 2 else tuple(f"input{position}" for position in range(len(given)))
         arguments: dict[str, Any] = dict(zip(names, given, strict=False))
         call.add(kind, call.outputs, **arguments)

@@ -1,0 +1,38 @@
+"""What holds for the nodes of a graph, and what is learned on the walk that a reader of the numbers must know."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(slots=True)
+class Context:
+    """What holds for the nodes of one graph or function."""
+
+    opsets: Mapping[str, int]
+    declared: Mapping[str, Any]
+    """What the file says of the types of values, by name."""
+    scope: str = ""
+    attributes: dict[str, Any] | None = None
+    """Inside a local function, the attributes of its call."""
+    depth: int = 0
+
+    def opset(self, domain: str) -> int:
+        """The version of a domain's ops; 1 where the file does not say."""
+        return self.opsets.get("" if domain == "ai.onnx" else domain, 1)
+
+
+@dataclass(slots=True)
+class Facts:
+    """What a reader of the numbers must know."""
+
+    notes: dict[str, None] = field(default_factory=dict)
+    data_dependent: list[tuple[str, str]] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)
+    """Ops that are not counted because a shape is not known."""
+    repeated: list[str] = field(default_factory=list)
+    """Constants that the file holds twice, with different values."""
+    misfits: list[str] = field(default_factory=list)
+    """Calls that the sizes which were chosen here do not fit."""
