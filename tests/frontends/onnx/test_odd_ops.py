@@ -156,3 +156,15 @@ def test_saved_shapes_leave_sequences_alone(tmp_path: Any) -> None:
     onnx.checker.check_model(saved, full_check=True)
     assert saved.graph.output[0].type.WhichOneof("value") == "sequence_type"
     assert [dim.dim_value for dim in saved.graph.output[1].type.tensor_type.shape.dim] == [1, 4]
+
+
+def test_an_op_without_a_price_says_why() -> None:
+    report = Report(trace(parsed('g (string[3] x) => (y) { y = RegexFullMatch <pattern = "a+"> (x) }', 20)))
+    assert not report.complete
+    assert "ai.onnx::RegexFullMatch: its work is that of the characters" in str(report)
+
+
+def test_parts_that_are_not_those_of_the_outputs_are_refused() -> None:
+    with pytest.raises(InputError, match="an axis of 7 cannot be cut into 2 outputs"):
+        trace(parsed("g (float[7] x) => (a, b) { a, b = Split <num_outputs = 1> (x) }", 18))
+    assert shapes(trace(parsed("g (float[7] x) => (a, b) { a, b = Split <num_outputs = 2> (x) }", 18))) == [(4,), (3,)]
