@@ -107,7 +107,8 @@ def resize(call: Call) -> None:
     """``[n, c, *s'] = interpolate([n, c, *s])``."""
     mode = call.attr("mode", "nearest")
     name = mode.decode() if isinstance(mode, bytes) else mode
-    call.add(_MODES.get(name, "upsample_linear"), call.out, input=call[0])
+    smooths = bool(call.attr("antialias", 0)) and name != "nearest" and len(call.out.shape) == 4
+    call.add("upsample_antialias" if smooths else _MODES.get(name, "upsample_linear"), call.out, input=call[0], mode=name)
 
 
 @lowers("GridSample")
