@@ -225,7 +225,7 @@ def _loop(walker: Walker, node: onnx.NodeProto, values: Sequence[Value | None], 
     scope = walker.scope_of(node, context)
     if turns == 0:
         return [*carried, *(_stacked(name.name, None, 0) for name in body.output[1 + len(carried) :])]
-    facts = (walker.facts.unknown, walker.facts.data_dependent, walker.facts.misfits)
+    facts: tuple[list[Any], ...] = (walker.facts.unknown, walker.facts.data_dependent, walker.facts.misfits)
     before = [len(fact) for fact in facts]
     once = _turn(walker, body, carried, None, env, context, scope)
     stays = all(a.type is b.type and a.type is not None for a, b in zip(carried, once[1][1:], strict=False))

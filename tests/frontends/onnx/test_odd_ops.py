@@ -228,3 +228,13 @@ def test_a_loop_that_slices_by_its_turn_is_counted_turn_by_turn() -> None:
     assert shapes(graph) == [(1, 3)]
     assert Report(graph).total.macs == 5 * 4 * 3
     assert not graph.data_dependent
+
+
+@pytest.mark.parametrize("op", ["ReduceSum", "ReduceProd", "ReduceMax", "ReduceMin"])
+def test_a_reduction_reads_every_element_wherever_its_axes_are_given(op: str) -> None:
+    inside = "g (float[4, 6] x) => (y) { axes = Constant <value_ints = [1]> () y = OP (x, axes) }"
+    outside = "g (float[4, 6] x) => (y) { y = OP <axes = [1]> (x) }"
+    for text, opset in ((inside, 18), (outside, 11)):
+        graph = trace(parsed(text.replace("OP", op), opset))
+        assert shapes(graph) == [(4, 1)]
+        assert Report(graph).total.flops == 24
