@@ -25,7 +25,7 @@ _WEIGHTS: dict[str, tuple[int, ...]] = {
     "EmbedLayerNormalization": (2, 3, 4, 5, 6), "QLinearConv": (3, 8), "QLinearMatMul": (0, 3), "DequantizeLinear": (0,),
     "MatMulNBits": (1,), "Attention": (1, 2), "QAttention": (1, 2), "DynamicQuantizeMatMul": (1, 4), "MatMulIntegerToFloat": (1, 6),
     "QGemm": (0, 3, 6), "BiasGelu": (1,), "FastGelu": (1,), "DynamicQuantizeLSTM": (1, 2, 3), "GatherBlockQuantized": (0,),
-    "LinearClassifier": (), "Scaler": (),
+    "CausalConvWithState": (1, 2),
 }  # fmt: skip
 """The inputs of each op that are weights."""
 _BUFFERS: dict[str, tuple[int, ...]] = {
@@ -34,7 +34,7 @@ _BUFFERS: dict[str, tuple[int, ...]] = {
     "QLinearSigmoid": (1, 2, 3, 4), "QLinearLeakyRelu": (1, 2, 3, 4), "QLinearGlobalAveragePool": (1, 2, 3, 4),
     "QLinearAveragePool": (1, 2, 3, 4), "QAttention": (3, 4, 6, 7), "QGemm": (1, 2, 4, 5, 7, 8), "MatMulInteger": (2, 3),
     "MatMulIntegerToFloat": (2, 3, 4, 5), "ConvInteger": (2, 3), "DynamicQuantizeMatMul": (2, 3), "DynamicQuantizeLSTM": (8, 9, 10, 11),
-    "GatherBlockQuantized": (2, 3),
+    "GatherBlockQuantized": (2, 3), "RotaryEmbedding": (1, 2, 3),
 }  # fmt: skip
 
 

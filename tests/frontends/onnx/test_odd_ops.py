@@ -238,3 +238,14 @@ def test_a_reduction_reads_every_element_wherever_its_axes_are_given(op: str) ->
         graph = trace(parsed(text.replace("OP", op), opset))
         assert shapes(graph) == [(4, 1)]
         assert Report(graph).total.flops == 24
+
+
+def test_a_slice_reads_what_it_returns() -> None:
+    text = """
+    g (float[100, 6] x) => (y) {
+        start = Constant <value_ints = [2]> ()
+        stop = Constant <value_ints = [5]> ()
+        y = Slice (x, start, stop)
+    }"""
+    total = Report(trace(parsed(text))).total
+    assert (total.elements_read, total.elements_written) == (3 * 6 + 2, 3 * 6)

@@ -6,10 +6,10 @@ from flopscope.frontends.onnx.ops.table import lowers, plain
 from flopscope.frontends.onnx.values import Call
 
 plain({
-    "Transpose": "permute", "Concat": "cat", "Split": "split", "Expand": "expand", "Tile": "tile", "Slice": "slice", "Pad": "pad",
+    "Transpose": "permute", "Concat": "cat", "Split": "split", "Expand": "expand", "Tile": "tile", "Slice": "index", "Pad": "pad",
     "DepthToSpace": "pixel_shuffle", "SpaceToDepth": "pixel_unshuffle", "ReverseSequence": "flip", "Trilu": "tril",
     "Compress": "masked_select",
-    "CenterCropPad": "slice", "Crop": "slice", "Col2Im": "col2im",
+    "CenterCropPad": "slice", "Crop": "index", "Col2Im": "col2im",
 })  # fmt: skip
 
 
