@@ -48,7 +48,7 @@ def upsample_cubic(op: Signature) -> Cost:
 )
 def upsample_antialias(op: Signature) -> Cost:
     """``[n, c, h', w'] = upsample_antialias([n, c, h, w])``."""
-    return count(op, other=antialias_flops(op.target, op.inputs[0].shape, op.output.shape))
+    return count(op, other=antialias_flops(f"{op.target} {op.get('mode', '')}", op.inputs[0].shape, op.output.shape))
 
 
 def antialias_flops(name: str, shape: tuple[int, ...], new_shape: tuple[int, ...]) -> int:

@@ -86,7 +86,11 @@ def why_uncounted(target: str) -> str | None:
     """Why no rule prices an op, in words that follow its name; ``None`` where that is not known.
 
     Args:
-        target: the qualified name without an overload, such as ``"aten::_sparse_mm"``.
+        target: the qualified name without an overload, such as ``"aten::_sparse_mm"`` or ``"ai.onnx::StringSplit"``.
     """
     namespace, _, name = target.partition("::")
+    if namespace.startswith("ai.onnx"):
+        from flopscope.frontends.onnx.uncounted import UNCOUNTED as OF_ONNX
+
+        return OF_ONNX.get(target)
     return CLOSED.get(name) if namespace == "higher_order" else UNCOUNTED.get(target)

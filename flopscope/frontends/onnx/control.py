@@ -225,9 +225,13 @@ def _loop(walker: Walker, node: onnx.NodeProto, values: Sequence[Value | None], 
     scope = walker.scope_of(node, context)
     if turns == 0:
         return [*carried, *(_stacked(name.name, None, 0) for name in body.output[1 + len(carried) :])]
+    facts: tuple[list[Any], ...] = (walker.facts.unknown, walker.facts.data_dependent, walker.facts.misfits)
+    before = [len(fact) for fact in facts]
     once = _turn(walker, body, carried, None, env, context, scope)
     stays = all(a.type is b.type and a.type is not None for a, b in zip(carried, once[1][1:], strict=False))
     if turns is not None and (not stays or once[2]) and turns <= _MOST_TURNS:
+        for fact, length in zip(facts, before, strict=True):
+            del fact[length:]  # what one turn of any number does not know, each turn by itself may
         return _turn_by_turn(walker, body, carried, turns, env, block, context, scope)
     condition_may_end = not _always_true(once[1][0])
     if turns is None:
@@ -261,7 +265,7 @@ def _always_true(condition: Value) -> bool:
 def _turn(
     walker: Walker, body: onnx.GraphProto, carried: Sequence[Value], turn: int | None, env: Env, context: Context, scope: str
 ) -> tuple[Block, list[Value], bool]:
-    """One turn: its ops, the results, and whether a shape in it is not known."""
+    """One turn: its ops, the results, and whether a shape in it is not known, or only bounded."""
     import numpy as np
 
     inner = Block()
@@ -271,9 +275,9 @@ def _turn(
     if turn is None:  # what a later turn carries is not known
         carried = [Value(v.name, v.dtype, v.type, None, v.items, tensor=v.tensor) for v in carried]
     given = dict(zip(names, [count, condition, *carried], strict=False))
-    before = len(walker.facts.unknown)
+    before = len(walker.facts.unknown) + len(walker.facts.data_dependent)
     results = inside(walker, body, given, env, inner, context, scope)
-    return inner, results, len(walker.facts.unknown) > before
+    return inner, results, len(walker.facts.unknown) + len(walker.facts.data_dependent) > before
 
 
 def _turn_by_turn(

@@ -267,7 +267,7 @@ def _from_array(item: Any) -> tuple[tuple[int, ...], str | None, Any]:
 
     array = np.asarray(item)
     dtype = name_of(array.dtype)
-    if dtype is None or (array.dtype.kind == "O" and not array.shape and not isinstance(item, str)):
+    if dtype is None or (array.dtype.kind == "O" and not array.shape and not isinstance(array.item(), str)):
         raise InputError(f"an input was given as {type(item).__name__}, where a text such as '1x3x224x224' or a NumPy array is needed")
     if array.size > MOST_ELEMENTS:
         return array.shape, dtype, None

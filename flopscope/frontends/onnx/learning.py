@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flopscope.cost import Cost
 from flopscope.errors import InputError, RuleError
-from flopscope.frontends.onnx import shapes_classic, shapes_common, shapes_contrib, shapes_layers, shapes_more, shapes_standard
+from flopscope.frontends.onnx import (
+    shapes_classic,
+    shapes_common,
+    shapes_contrib,
+    shapes_first,
+    shapes_layers,
+    shapes_more,
+    shapes_standard,
+)
 from flopscope.frontends.onnx.attributes import attributes_of
 from flopscope.frontends.onnx.checks import check_size
 from flopscope.frontends.onnx.constants import data_of
@@ -19,7 +27,7 @@ from flopscope.frontends.onnx.dtypes import UNDEFINED
 from flopscope.frontends.onnx.folding import fold
 from flopscope.frontends.onnx.inference import Typed, infer
 from flopscope.frontends.onnx.ops import lowering_of
-from flopscope.frontends.onnx.shapes import bound_of, own_inference
+from flopscope.frontends.onnx.shapes import bound_of, completion_of, own_inference
 from flopscope.frontends.onnx.values import Array, Call, Piece, Slot, Value
 from flopscope.graph import SHAPE_UNKNOWN, Signature, TensorType
 
@@ -29,7 +37,7 @@ if TYPE_CHECKING:
     from flopscope.frontends.onnx.facts import Context, Facts
     from flopscope.frontends.onnx.inputs import Inputs
 
-INFERENCE = (shapes_classic, shapes_common, shapes_contrib, shapes_layers, shapes_more, shapes_standard)
+INFERENCE = (shapes_classic, shapes_common, shapes_contrib, shapes_first, shapes_layers, shapes_more, shapes_standard)
 """The families of inference, whose import fills the table."""
 Price = Callable[[Signature], Cost | None]
 """What a call costs, by the rules, which lie above the front ends."""
@@ -155,9 +163,11 @@ class Learner:
         raw: list[Typed] = own(values, attributes, len(node.output)) if own is not None else infer(node, opset, values, context.opsets)
         if all(_is_settled(shape) for _, shape in raw):
             return raw, False
-        bound = bound_of(domain, node.op_type)
+        complete, bound = completion_of(domain, node.op_type), bound_of(domain, node.op_type)
+        if complete is not None and own is None and any(shape is None for _, shape in raw):
+            return complete(values, attributes, len(node.output)), False
         found = None if bound is None else bound(values, attributes, len(node.output))
-        if found is not None:
+        if found is not None and all(_is_settled(shape) for _, shape in found):
             return found, True
         if node.op_type in _WINDOWED and all(value is None or value.type is not None for value in values):
             raise InputError("its window is larger than its padded input, or its strides and dilations leave nothing of it")

@@ -13,12 +13,18 @@ Inference = Callable[[Sequence[Value | None], Mapping[str, Any], int], list[Type
 AnyInference = TypeVar("AnyInference", bound=Inference)
 
 _own: dict[tuple[str, str], Inference] = {}
+_completions: dict[tuple[str, str], Inference] = {}
 _bounds: dict[tuple[str, str], Inference] = {}
 
 
 def infers(*ops: str, domain: str = "") -> Callable[[AnyInference], AnyInference]:
     """Register the inference of ops, used instead of ONNX's."""
     return _register(_own, ops, domain)
+
+
+def completes(*ops: str, domain: str = "") -> Callable[[AnyInference], AnyInference]:
+    """Register the inference of ops whose first versions ONNX does not infer, used where it says nothing."""
+    return _register(_completions, ops, domain)
 
 
 def bounds(*ops: str, domain: str = "") -> Callable[[AnyInference], AnyInference]:
@@ -37,6 +43,11 @@ def _register(table: dict[tuple[str, str], Inference], ops: Sequence[str], domai
 def own_inference(domain: str, op: str) -> Inference | None:
     """Our own inference of an op, if it has one."""
     return _own.get((domain, op))
+
+
+def completion_of(domain: str, op: str) -> Inference | None:
+    """The inference of an op where ONNX's says nothing, if it has one."""
+    return _completions.get((domain, op))
 
 
 def bound_of(domain: str, op: str) -> Inference | None:

@@ -36,6 +36,17 @@ def number_in(values: Values, position: int) -> int | None:
     return None if value is None or value.data is None or value.data.size != 1 else int(value.data.reshape(-1)[0])
 
 
+def axis_of(axis: int, rank: int) -> int:
+    """An axis counted from the first.
+
+    Raises:
+        InputError: there is no such axis.
+    """
+    if not -rank <= axis < rank:
+        raise InputError(f"it has the axis {axis}, but its input has {rank} dimensions")
+    return axis % rank
+
+
 @infers("MeanVarianceNormalization")
 def like_first(values: Values, _: Attributes, outputs: int) -> list[Typed]:
     """Outputs like the first input: of ops that ONNX declares deprecated, or knows only by what they are made of."""
@@ -94,11 +105,34 @@ def compress(values: Values, attributes: Attributes, _: int) -> list[Typed]:
     return [(dtype_in(values, 0), None if x is None else _cut(x, attributes.get("axis"), kept))]
 
 
+@infers("Split")
+def split(values: Values, attributes: Attributes, outputs: int) -> list[Typed]:
+    """Parts along an axis: of given lengths, or equal but for the last. ONNX's inference ends the process where there are too few parts.
+
+    Raises:
+        InputError: the parts are not those that the outputs name.
+    """
+    x, dtype = shape_in(values, 0), dtype_in(values, 0)
+    given = values[1] if len(values) > 1 else None
+    if x is None or (given is not None and given.data is None):
+        return [(dtype, None)] * outputs
+    axis = axis_of(attributes.get("axis", 0), len(x))
+    lengths = attributes.get("split") if given is None or given.data is None else given.data.reshape(-1).tolist()
+    if lengths is None:
+        parts = attributes.get("num_outputs", outputs)
+        each = -(-x[axis] // max(parts, 1))
+        lengths = [min(each, x[axis] - each * part) for part in range(parts)] if parts == outputs else []
+    if len(lengths) != outputs or sum(lengths) != x[axis] or min(lengths, default=0) < 0:
+        raise InputError(f"an axis of {x[axis]} cannot be cut into {outputs} outputs of the lengths {list(lengths)[:8]}")
+    return [(dtype, (*x[:axis], length, *x[axis + 1 :])) for length in lengths]
+
+
 @infers("LayerNormalization")
 def layer_norm(values: Values, attributes: Attributes, outputs: int) -> list[Typed]:
     """The result is like the input; mean and 1/std have ones from an axis on. Exporters used the op before ONNX had it."""
     x = shape_in(values, 0)
-    rows = None if x is None else tuple(1 if dim >= attributes.get("axis", -1) % len(x) else size for dim, size in enumerate(x))
+    axis = None if x is None else axis_of(attributes.get("axis", -1), len(x))
+    rows = None if x is None or axis is None else (*x[:axis], *(1,) * (len(x) - axis))
     return [same_as(values[0]), *[(NAMES.get(attributes.get("stash_type", 1), UNDEFINED), rows)] * (outputs - 1)]
 
 
@@ -131,9 +165,7 @@ def whole(values: Values, attributes: Attributes, _: int) -> list[Typed]:
     if x is None:
         return [(dtype_in(values, 0), None)]
     axis = attributes.get("axis")
-    if axis is not None and not -len(x) <= axis < len(x):
-        raise InputError(f"it has the axis {axis}, but its input has {len(x)} dimensions")
-    most = math.prod(x) if axis is None else x[axis]
+    most = math.prod(x) if axis is None else x[axis_of(axis, len(x))]
     return [(dtype_in(values, 0), _cut(x, axis, min(most, condition[0]) if condition else most))]
 
 
@@ -151,9 +183,7 @@ def all_different(values: Values, attributes: Attributes, outputs: int) -> list[
     if x is None:
         return [(dtype_in(values, 0), None), *([("int64", None)] * (outputs - 1))]
     axis = attributes.get("axis")
-    if axis is not None and not -len(x) <= axis < len(x):
-        raise InputError(f"it has the axis {axis}, but its input has {len(x)} dimensions")
-    number = math.prod(x) if axis is None else x[axis]
+    number = math.prod(x) if axis is None else x[axis_of(axis, len(x))]
     facts: list[Typed] = [("int64", (number,))] * 3
     return [(dtype_in(values, 0), (number,) if axis is None else x), *facts][:outputs]
 

@@ -31,6 +31,7 @@ _WEIGHTS: dict[str, tuple[int, ...]] = {
     "GemmFastGelu": (1, 2), "GemmFloat8": (0, 1, 2), "MatMulInteger16": (0, 1), "MatMulBnb4": (1,), "MatMulFpQ4": (1,),
     "PackedAttention": (1, 2), "DecoderMaskedSelfAttention": (1, 2), "QOrderedMatMul": (2, 5), "MoE": (2, 3, 4, 5, 6, 7),
     "QMoE": (2, 4, 5, 7, 8, 10), "GroupNorm": (1, 2), "SkipGroupNorm": (1, 2, 4), "QEmbedLayerNormalization": (2, 3, 4, 5, 6),
+    "CausalConvWithState": (1, 2),
 }  # fmt: skip
 """The inputs of each op that are weights."""
 _BUFFERS: dict[str, tuple[int, ...]] = {
@@ -41,6 +42,7 @@ _BUFFERS: dict[str, tuple[int, ...]] = {
     "MatMulIntegerToFloat": (2, 3, 4, 5), "ConvInteger": (2, 3), "DynamicQuantizeMatMul": (2, 3), "DynamicQuantizeLSTM": (8, 9, 10, 11),
     "GatherBlockQuantized": (2, 3), "MatMulBnb4": (2,), "QMoE": (3, 6, 9, 11, 12, 13), "Quant": (1, 2, 3), "Trunc": (1, 2, 3, 4),
     "QLinearConcat": (0, 1), "QLinearSoftmax": (1, 2, 3, 4), "QOrderedMatMul": (1, 3, 4),
+    "RotaryEmbedding": (1, 2, 3),
 }  # fmt: skip
 _PACKED: dict[str, tuple[tuple[int, ...], str]] = {
     "MatMulNBits": ((1,), "bits"), "QMoE": ((2, 5, 8), "expert_weight_bits"), "GatherBlockQuantized": ((0,), "bits"),

@@ -156,3 +156,96 @@ def test_saved_shapes_leave_sequences_alone(tmp_path: Any) -> None:
     onnx.checker.check_model(saved, full_check=True)
     assert saved.graph.output[0].type.WhichOneof("value") == "sequence_type"
     assert [dim.dim_value for dim in saved.graph.output[1].type.tensor_type.shape.dim] == [1, 4]
+
+
+def test_an_op_without_a_price_says_why() -> None:
+    report = Report(trace(parsed('g (string[3] x) => (y) { y = RegexFullMatch <pattern = "a+"> (x) }', 20)))
+    assert not report.complete
+    assert "ai.onnx::RegexFullMatch: its work is that of the characters" in str(report)
+
+
+def test_parts_that_are_not_those_of_the_outputs_are_refused() -> None:
+    with pytest.raises(InputError, match="an axis of 7 cannot be cut into 2 outputs"):
+        trace(parsed("g (float[7] x) => (a, b) { a, b = Split <num_outputs = 1> (x) }", 18))
+    assert shapes(trace(parsed("g (float[7] x) => (a, b) { a, b = Split <num_outputs = 2> (x) }", 18))) == [(4,), (3,)]
+
+
+FIRST_VERSIONS = [
+    ('y = Cast <to = "INT32"> (x)', "int32[2, 3, 4, 5]"),
+    ("y = Max (x, x)", "float32[2, 3, 4, 5]"),
+    ("y = Mean (x, x, x)", "float32[2, 3, 4, 5]"),
+    ("y = Reshape <shape = [0, -1]> (x)", "float32[2, 60]"),
+    ("y = Pad <paddings = [0, 0, 1, 2, 0, 0, 3, 4]> (x)", "float32[2, 3, 8, 11]"),
+    ('y = Upsample <height_scale = 2.0, width_scale = 3.0, mode = "bilinear"> (x)', "float32[2, 3, 8, 15]"),
+]
+
+
+@pytest.mark.parametrize(("call", "expected"), FIRST_VERSIONS, ids=lambda value: value.split(" ")[2] if " = " in value else "")
+def test_the_first_versions_of_ops(call: str, expected: str) -> None:
+    graph = trace(parsed(f"g (float[2, 3, 4, 5] x) => (y) {{ {call} }}", 1))
+    assert [str(tensor.type) for tensor in graph.outputs] == [expected]
+    assert Report(graph).complete
+    assert not graph.data_dependent
+
+
+def test_the_first_gru() -> None:
+    text = "g (float[7, 2, 3] x, float[1, 12, 3] w, float[1, 12, 4] r) => (y, h) { y, h = GRU <hidden_size = 4> (x, w, r) }"
+    graph = trace(parsed(text, 1))
+    assert shapes(graph) == [(7, 1, 2, 4), (1, 2, 4)]
+    assert Report(graph).total.macs == 7 * 2 * 12 * (3 + 4)
+
+
+def test_a_smoothed_resize_reads_more() -> None:
+    text = """
+    g (float[1, 2, 8, 8] x) => (y) {
+        scales = Constant <value_floats = [1.0, 1.0, 0.5, 0.5]> ()
+        y = Resize <mode = "MODE", antialias = 1> (x, , scales)
+    }"""
+    for mode, radius in (("linear", 1), ("cubic", 2)):
+        graph = trace(parsed(text.replace("MODE", mode), 18))
+        assert shapes(graph) == [(1, 2, 4, 4)]
+        taps = 2 * (radius * 2) + 1  # the filter is twice as wide where the image shrinks to half
+        assert Report(graph).total.flops == 2 * taps * (2 * 8 * 4 + 2 * 4 * 4)
+
+
+def test_a_loop_that_slices_by_its_turn_is_counted_turn_by_turn() -> None:
+    text = """
+    g (float[8, 4] x, float[4, 3] w, float[1, 3] start) => (y) {
+        turns = Constant <value_int = 5> ()
+        yes = Constant <value = bool {1}> ()
+        y = Loop (turns, yes, start) <body = b (int64 i, bool c, float[1, 3] sum) => (c2, more) {
+            c2 = Identity (c)
+            zero = Constant <value_ints = [0]> ()
+            one = Constant <value_ints = [1]> ()
+            first = Reshape (i, one)
+            stop = Add (first, one)
+            row = Slice (x, first, stop, zero)
+            part = MatMul (row, w)
+            more = Add (sum, part)
+        }>
+    }"""
+    graph = trace(parsed(text))
+    assert shapes(graph) == [(1, 3)]
+    assert Report(graph).total.macs == 5 * 4 * 3
+    assert not graph.data_dependent
+
+
+@pytest.mark.parametrize("op", ["ReduceSum", "ReduceProd", "ReduceMax", "ReduceMin"])
+def test_a_reduction_reads_every_element_wherever_its_axes_are_given(op: str) -> None:
+    inside = "g (float[4, 6] x) => (y) { axes = Constant <value_ints = [1]> () y = OP (x, axes) }"
+    outside = "g (float[4, 6] x) => (y) { y = OP <axes = [1]> (x) }"
+    for text, opset in ((inside, 18), (outside, 11)):
+        graph = trace(parsed(text.replace("OP", op), opset))
+        assert shapes(graph) == [(4, 1)]
+        assert Report(graph).total.flops == 24
+
+
+def test_a_slice_reads_what_it_returns() -> None:
+    text = """
+    g (float[100, 6] x) => (y) {
+        start = Constant <value_ints = [2]> ()
+        stop = Constant <value_ints = [5]> ()
+        y = Slice (x, start, stop)
+    }"""
+    total = Report(trace(parsed(text))).total
+    assert (total.elements_read, total.elements_written) == (3 * 6 + 2, 3 * 6)

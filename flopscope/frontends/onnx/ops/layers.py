@@ -7,8 +7,7 @@ from flopscope.frontends.onnx.ops.table import lowers, plain
 from flopscope.frontends.onnx.values import Call
 
 plain({
-    "ReduceSum": "sum", "ReduceProd": "prod", "ReduceMax": "amax", "ReduceMin": "amin", "ReduceMean": "mean", "ReduceL2": "norm",
-    "ReduceL1": "norm", "ReduceLogSumExp": "logsumexp", "ArgMax": "argmax", "ArgMin": "argmin", "CumSum": "cumsum", "CumProd": "cumprod",
+    "ArgMax": "argmax", "ArgMin": "argmin", "CumSum": "cumsum", "CumProd": "cumprod",
     "Det": "linalg_det",
 })  # fmt: skip
 
@@ -91,6 +90,18 @@ def local_response(call: Call) -> None:
     call.add("avg_pool", sums, input=squares, kernel_size=(size, 1))
     call.add("pow", scale, input=sums)
     call.add("div", call.out, input=x, other=scale)
+
+
+_REDUCTIONS = {
+    "ReduceSum": "sum", "ReduceProd": "prod", "ReduceMax": "amax", "ReduceMin": "amin", "ReduceMean": "mean", "ReduceL2": "norm",
+    "ReduceL1": "norm", "ReduceLogSumExp": "logsumexp",
+}  # fmt: skip
+
+
+@lowers(*_REDUCTIONS)
+def reduce(call: Call) -> None:
+    """``[*] = reduce([*, d], axes?)``: axes are an attribute in early versions, an input later."""
+    call.add(_REDUCTIONS[call.op], call.out, input=call[0], axes=call.get(1))
 
 
 @lowers("ReduceSumSquare", "ReduceLogSum")

@@ -6,10 +6,10 @@ from flopscope.frontends.onnx.ops.table import lowers, plain
 from flopscope.frontends.onnx.values import Call
 
 plain({
-    "Transpose": "permute", "Concat": "cat", "Split": "split", "Expand": "expand", "Tile": "tile", "Slice": "slice", "Pad": "pad",
+    "Transpose": "permute", "Concat": "cat", "Split": "split", "Expand": "expand", "Tile": "tile", "Slice": "index", "Pad": "pad",
     "DepthToSpace": "pixel_shuffle", "SpaceToDepth": "pixel_unshuffle", "ReverseSequence": "flip", "Trilu": "tril",
     "Compress": "masked_select",
-    "CenterCropPad": "slice", "Crop": "slice", "Col2Im": "col2im",
+    "CenterCropPad": "slice", "Crop": "index", "Col2Im": "col2im",
 })  # fmt: skip
 
 
@@ -107,7 +107,8 @@ def resize(call: Call) -> None:
     """``[n, c, *s'] = interpolate([n, c, *s])``."""
     mode = call.attr("mode", "nearest")
     name = mode.decode() if isinstance(mode, bytes) else mode
-    call.add(_MODES.get(name, "upsample_linear"), call.out, input=call[0])
+    smooths = bool(call.attr("antialias", 0)) and name != "nearest" and len(call.out.shape) == 4
+    call.add("upsample_antialias" if smooths else _MODES.get(name, "upsample_linear"), call.out, input=call[0], mode=name)
 
 
 @lowers("GridSample")
