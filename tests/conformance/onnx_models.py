@@ -43,11 +43,15 @@ def _ids(length: int = 16) -> Tensor:
     return torch.arange(length).reshape(1, length) % 90 + 2
 
 
+_POOLED = ("BertModel", "AlbertModel", "MobileBertModel", "ViTModel")
+
+
 def _transformer(model: str, config: str, *inputs: Callable[[], Tensor], encoder: bool = False, **options: Any) -> Builder:
     def build() -> Built:
         import transformers
 
-        made = getattr(transformers, model)(getattr(transformers, config)(**options))
+        pooled = {"add_pooling_layer": False} if model in _POOLED else {}  # its result is not returned, and exporters drop it
+        made = getattr(transformers, model)(getattr(transformers, config)(**options), **pooled)
         made = made.get_encoder() if encoder else made
         return _First(made), tuple(make() for make in inputs)
 
@@ -132,10 +136,10 @@ class _Bag(nn.Module):
         super().__init__()
         self.words = nn.Embedding(50, 8, padding_idx=0)
         self.bag = nn.EmbeddingBag(50, 8, mode="sum")
-        self.out = nn.Bilinear(8, 8, 4)
+        self.out = nn.Linear(8, 4)
 
     def forward(self, ids: Tensor) -> Tensor:
-        return self.out(self.words(ids).mean(1), self.bag(ids))
+        return self.out(self.words(ids).mean(1) + self.bag(ids))
 
 
 class _Tied(nn.Module):
@@ -172,8 +176,8 @@ def _image(size: int = 32) -> Callable[[], Tensor]:
 
 
 TORCHVISION: dict[str, Builder] = {
-    "alexnet": _torchvision("alexnet"),
-    "vgg11_bn": _torchvision("vgg11_bn"),
+    "alexnet": _torchvision("alexnet", 1, 3, 224, 224),
+    "vgg11_bn": _torchvision("vgg11_bn", 1, 3, 224, 224, num_classes=10),
     "resnet18": _torchvision("resnet18"),
     "resnext50_32x4d": _torchvision("resnext50_32x4d"),
     "densenet121": _torchvision("densenet121"),

@@ -142,7 +142,12 @@ def _constant_of_shape(data: Sequence[Any], attributes: Attributes, _: int) -> A
     if int(np.prod(sizes, dtype=object)) > MOST_ELEMENTS:
         raise MemoryError("it is large")
     value = attributes.get("value")
-    return np.full(sizes, 0.0 if value is None else value.reshape(-1)[0], np.float32 if value is None else value.dtype)
+    if value is None:
+        return np.zeros(sizes, np.float32)
+    from onnx import numpy_helper
+
+    filling = numpy_helper.to_array(value).reshape(-1)
+    return np.full(sizes, filling[0], filling.dtype)
 
 
 def _expand(data: Sequence[Any], _: Attributes, __: int) -> Any:

@@ -69,6 +69,7 @@ def _traced(source: Source, inputs: Sequence[Any], named: Mapping[str, Any], dim
     opsets = check_model(proto)
     given = Inputs(proto.graph, inputs, named, dims)
     walker = Walker(proto, given, branch)
+    walker.constants.standings.origins.learn(proto)
     walker.constants.standings.learn(proto.graph.node)
     env: dict[str, Value] = walker.constants.initialisers(proto.graph)
     outside = given.values()
@@ -126,4 +127,4 @@ def _notes(walker: Walker) -> list[str]:
         listed = ", ".join(walker.facts.unknown[:3])
         more = f" and {len(walker.facts.unknown) - 3} more" if len(walker.facts.unknown) > 3 else ""
         notes.append(f"shapes around {listed}{more} are not known, so these ops are not counted; give the inputs' shapes with --input")
-    return [*notes, *walker.facts.notes]
+    return [*notes, *walker.facts.notes, *walker.constants.standings.origins.notes()]

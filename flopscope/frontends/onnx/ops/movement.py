@@ -68,7 +68,10 @@ def scatter(call: Call) -> None:
     if call.op == "TensorScatter":
         call.add("slice_scatter", call.out, input=call[0], src=call[1])
     elif call.op == "ScatterND":
-        call.add("index_put", call.out, input=call[0], index=call[1], values=call[2], accumulate=combines)
+        index = call[1]
+        parts = [call.between(index.shape[:-1], index.dtype) for _ in range(index.shape[-1])]
+        call.add("unbind", parts, view=True, input=index)
+        call.add("index_put", call.out, input=call[0], indices=tuple(parts), values=call[2], accumulate=combines)
     else:
         call.add("scatter_reduce" if combines else "scatter", call.out, input=call[0], index=call[1], src=call[2], dim=call.attr("axis", 0))
 
