@@ -11,6 +11,8 @@ import argparse
 import contextlib
 import io
 import logging
+import os
+import sys
 import tempfile
 import time
 import warnings
@@ -104,10 +106,9 @@ def counted(name: str) -> tuple[nn.Module, tuple[Tensor, ...], Report]:
 
 def export(model: nn.Module, inputs: tuple[Tensor, ...], path: Path, exporter: Exporter) -> str:
     """Export a model; why it could not be done, or nothing."""
-    quiet = io.StringIO()
     logging.disable(logging.WARNING)
     try:
-        with contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet), warnings.catch_warnings(), torch.no_grad():
+        with _silence(), warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
             torch.onnx.export(model, inputs, str(path), dynamo=exporter == "dynamo", verbose=False)
     except Exception as error:  # noqa: BLE001 - whatever an exporter raises
@@ -116,6 +117,23 @@ def export(model: nn.Module, inputs: tuple[Tensor, ...], path: Path, exporter: E
     finally:
         logging.disable(logging.NOTSET)
     return ""
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Nothing is printed, not even by the C++ part of an exporter, which dumps its graph where it fails."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    quiet = io.StringIO()
+    try:
+        os.dup2(nowhere, 1)
+        with contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet):
+            yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def contents(path: Path) -> set[bytes]:

@@ -44,6 +44,7 @@ class Origins:
     reads: dict[str, list[Read]] = field(default_factory=dict)
     present: set[str] = field(default_factory=set)
     """The parameters that the file holds under their own names, as calls write them."""
+    shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
     mentioned: set[str] = field(default_factory=set)
     is_torch: bool = False
     copies: list[str] = field(default_factory=list)
@@ -60,6 +61,7 @@ class Origins:
             return
         held = {tensor.name for tensor in model.graph.initializer if NAMES.get(tensor.data_type) in FLOATING}
         self.present = {_as_written(name) for name in held}
+        self.shapes = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
         for node in model.graph.node:
             call = next((entry.value for entry in node.metadata_props if entry.key == _CALL), "")
             target, names = call.partition("target=")[2].partition("]")[0], tuple(_NAME.findall(call.partition("](")[2]))
@@ -85,10 +87,12 @@ class Origins:
             constant: whether a node makes it.
         """
         reads = self.reads.get(name)
-        if not self.is_torch or not reads:
+        if not self.is_torch:
             return None
-        if constant:
-            return False  # both exporters keep parameters among the initializers
+        if constant or (self.has_calls and not reads):
+            return False  # both exporters keep parameters among the initializers, the newer one among those of the outermost graph
+        if not reads:
+            return None
         found = self._called(name, elements, reads, positions) if self.has_calls else self._named(name, reads)
         if found is False and elements > 1 and name not in self.copies:
             self.computed.append(name)
@@ -112,9 +116,11 @@ class Origins:
     def _stands_for(self, name: str, elements: int, read: Read, positions: dict[str, tuple[int, ...]]) -> bool:
         """Whether this use shows that a computed tensor stands for a parameter that is not in the file itself."""
         weights = positions.get(read.op)
+        if name in read.names and self._keeps_elements(name, read.op):
+            return True
         if read.op == "InstanceNormalization" and "group_norm" in read.target:
             return False  # ones and zeros: the weights of the group norm follow
-        if weights is None and elements == 1 or weights is not None and read.position not in weights:
+        if elements == 1 if weights is None else read.position not in weights:
             return False
         parameters = tuple([other for other in read.names if other.startswith("p_")])
         if any(other.removeprefix("p_") not in self.present for other in parameters):
@@ -128,6 +134,17 @@ class Origins:
             self.copies.append(name)
             return False
         return weights is not None and (name in read.names or "linear" in read.target)
+
+    def _keeps_elements(self, name: str, op: str) -> bool:
+        """Whether a computed tensor, which is named after the call that made it, holds elements of a parameter and nothing else."""
+        shape = self.shapes.get(name, ())
+        maker = name.rstrip("0123456789").rstrip("_")
+        if maker == "expand":  # a class token, over a batch of one
+            return op == "Concat" and shape[:1] == (1,)
+        if maker == "embedding":  # rows of a table, at positions that are known
+            return op == "Add"
+        is_vector = len(shape) > 1 and sum(size > 1 for size in shape) == 1
+        return maker in ("view", "reshape", "unsqueeze") and op in ("Mul", "Add") and is_vector  # a scale or bias of channels
 
     def notes(self) -> Iterator[str]:
         """What the exporter changed, as far as the file shows it."""

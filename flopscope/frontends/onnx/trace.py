@@ -70,6 +70,7 @@ def _traced(source: Source, inputs: Sequence[Any], named: Mapping[str, Any], dim
     given = Inputs(proto.graph, inputs, named, dims)
     walker = Walker(proto, given, branch)
     walker.constants.standings.origins.learn(proto)
+    walker.scopes.learn(proto.graph)
     walker.constants.standings.learn(proto.graph.node)
     env: dict[str, Value] = walker.constants.initialisers(proto.graph)
     outside = given.values()
