@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from typing import TYPE_CHECKING
 
 from flopscope.graph import Module
@@ -10,7 +11,8 @@ from flopscope.graph import Module
 if TYPE_CHECKING:
     import onnx
 
-_NAME_SCOPES, _CLASSES = "pkg.torch.onnx.name_scopes", "pkg.torch.onnx.class_hierarchy"
+_NAME_SCOPES, _CLASSES, _CALL = "pkg.torch.onnx.name_scopes", "pkg.torch.onnx.class_hierarchy", "pkg.torch.onnx.fx_node"
+_AGAIN = re.compile(r"_\d+$")
 
 
 class Scopes:
@@ -19,6 +21,15 @@ class Scopes:
     def __init__(self) -> None:
         self._classes: dict[str, str] = {"": ""}
         self._known: dict[str, str] = {}
+        self._owners: set[str] = set()
+
+    def learn(self, graph: onnx.GraphProto) -> None:
+        """See which modules own weights, by the names of the weights."""
+        for tensor in graph.initializer:
+            path = tensor.name
+            while "." in path:
+                path = path.rpartition(".")[0]
+                self._owners.add(path)
 
     def scope_of(self, node: onnx.NodeProto) -> str:
         """The scope of a node: the names of the modules around it, or the folders in its name; empty where it has none."""
@@ -31,8 +42,17 @@ class Scopes:
         folder = name.rpartition("/")[0]
         found = self._known.get(folder)
         if found is None:
-            found = self._known[folder] = _path_of(folder)
+            found = self._known[folder] = self._run_again(_path_of(folder))
             self.add(found)
+        return found
+
+    def _run_again(self, path: str) -> str:
+        """The path without the counts that an exporter adds to modules that run more than once: ``tail_1`` ran second."""
+        found = ""
+        for name in path.split("."):
+            inner = f"{found}.{name}" if found else name
+            first = _AGAIN.sub("", inner)
+            found = first if first != inner and first in self._classes and inner not in self._owners else inner
         return found
 
     def _from_metadata(self, node: onnx.NodeProto, text: str) -> str:
@@ -42,6 +62,11 @@ class Scopes:
         names = _names_in(text)[:-1]  # the last name is that of the op itself
         classes = next((_names_in(entry.value) for entry in node.metadata_props if entry.key == _CLASSES), [])
         path = next((name for name in reversed(names) if name), "")
+        if node.op_type in ("Conv", "ConvTranspose") and any(e.key == _CALL and "batch_norm" in e.value for e in node.metadata_props):
+            owner = node.input[1].rpartition(".")[0]  # a batch norm was folded into it, and left its own facts there
+            if owner in self._owners:
+                self.add(owner)
+                return owner
         self._known[text] = path
         self.add(path)
         for name, class_name in zip(names, classes, strict=False):

@@ -136,6 +136,8 @@ def _misfit(walked: Walked) -> tuple[int, int]:
 
 def _walked(proto: onnx.ModelProto, opsets: Mapping[str, int], given: Inputs, branch: Branch, price: Price) -> Walked:
     walker = Walker(proto, given, branch, price)
+    walker.constants.standings.origins.learn(proto)
+    walker.scopes.learn(proto.graph)
     walker.constants.standings.learn(proto.graph.node)
     env: dict[str, Value] = walker.constants.initialisers(proto.graph)
     outside = given.values()
@@ -209,4 +211,4 @@ def _notes(walker: Walker) -> list[str]:
         notes.append(
             f"{len(walker.facts.repeated)} constants are in the file twice, with different values ({listed}); the later ones are used"
         )
-    return [*notes, *walker.facts.notes]
+    return [*notes, *walker.facts.notes, *walker.constants.standings.origins.notes()]

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Literal
 
 from flopscope.frontends.onnx.dtypes import FLOATING, INTEGER
+from flopscope.frontends.onnx.exporters import Origins
 from flopscope.graph import TensorType
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ class Standings:
         self._weights: set[str] = set()
         self._buffers: set[str] = set()
         self._packed: dict[str, tuple[int, tuple[int, ...]]] = {}
+        self.origins = Origins()
 
     def learn(self, nodes: Iterable[onnx.NodeProto]) -> None:
         """See how nodes use tensors."""
@@ -96,6 +98,9 @@ class Standings:
         """
         if name in self._buffers and name not in self._weights:
             return "buffer"
+        known = self.origins.parameter(name, elements, _WEIGHTS, constant=constant) if dtype in FLOATING else None
+        if known is not None:
+            return "parameter" if known else "constant"
         if name in self._weights and (dtype in FLOATING or dtype in INTEGER):
             return "parameter"
         if constant or dtype not in FLOATING:
