@@ -96,8 +96,8 @@ class Origins:
         reads = self.reads.get(name)
         if not self.is_torch:
             return None
-        if constant:  # other tools move parameters into nodes; the ones and zeros of a group norm are there from the start
-            is_norm = bool(reads) and all(read.op == "InstanceNormalization" for read in reads or ())
+        if constant:  # other tools move parameters into nodes; the ones and zeros of norms are there from the start
+            is_norm = bool(reads) and all(read.op in ("InstanceNormalization", "BatchNormalization") for read in reads or ())
             return False if is_norm and _GENERATED.fullmatch(name) else None
         if not reads:
             return False if self.has_calls else None  # the newer exporter keeps parameters in the outermost graph
