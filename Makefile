@@ -49,7 +49,7 @@ check: $(VENV)/.tested  ## Format, lint and types.
 
 conformance: $(VENV)/.tested $(VENV)/.benched  ## Compare with all published numbers, other counters, and PyTorch's own sample inputs.
 	$(BIN)/python -m tests.conformance.run --output conformance.md
-	FLOPSCOPE_ALL=1 $(BIN)/python -m pytest tests/conformance/test_peers.py tests/conformance/test_torch_samples.py tests/frontends/onnx/test_node_models.py
+	FLOPSCOPE_ALL=1 $(BIN)/python -m pytest tests/conformance/test_peers.py tests/conformance/test_torch_samples.py tests/frontends/onnx
 
 bench: $(VENV)/.benched  ## Measure against the other counters.
 	$(BIN)/python -m benchmarks.analyzer

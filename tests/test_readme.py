@@ -31,6 +31,22 @@ def test_the_example_runs() -> None:
     assert names["table"].to_dicts()[1]["macs"] == 300_774_272
 
 
+def test_the_example_of_onnx_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from onnx import TensorProto, helper
+
+    block = re.search(r"```python\n(report = flopscope.analyze\(\"model.onnx\".*?)```", README, re.DOTALL)
+    assert block is not None
+    monkeypatch.chdir(tmp_path)
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", 16]) for name in ("x", "y")]
+    weight = helper.make_tensor("w", TensorProto.FLOAT, [16, 16], [0.0] * 256)
+    graph = helper.make_graph([helper.make_node("MatMul", ["x", "w"], ["y"])], "g", ends[:1], ends[1:], [weight])
+    Path("model.onnx").write_bytes(helper.make_model(graph).SerializeToString())
+    names: dict[str, Any] = {"flopscope": flopscope}
+    exec(block[1], names)
+    assert names["report"].total.macs == 8 * 16 * 16
+    assert names["onnx_form"]("model.onnx", symbols={"B": "batch"}).evaluate("macs", B=3) == 3 * 16 * 16
+
+
 def test_every_option_in_the_usage_exists() -> None:
     from flopscope.cli.main import main
 

@@ -20,8 +20,11 @@ if TYPE_CHECKING:
 
 _CALL = "pkg.torch.onnx.fx_node"
 _NAME = re.compile(r"%([A-Za-z_]\w*)")
-_GENERATED = re.compile(r"onnx::\w+|\d+|/.*|.*_output_\d+")
+_GENERATED = re.compile(r"onnx::\w+|\d+|/.*|.*_output_\d+|.*_param\d+")
+_SCALES = ("Mul", "Add", "PRelu")
+"""What reads a parameter of one element."""
 _OTHER = re.compile(r"\W")
+_PLAIN = ("Mul", "Add", "Sub", "Div", "Concat", "Expand", "Where", "Gather", "Slice")
 _STATES = {"LSTM": (5, 6), "GRU": (5,), "RNN": (5,)}
 
 
@@ -51,6 +54,10 @@ class Origins:
     first: dict[tuple[str, int, int, tuple[str, ...]], str] = field(default_factory=dict)
     """The first call that was met for each use of parameters: a second one reads a copy."""
     computed: list[str] = field(default_factory=list)
+    doubtful: list[str] = field(default_factory=list)
+    """Counted as parameters, but perhaps buffers."""
+    spread: list[str] = field(default_factory=list)
+    """Counted as parameters as the exporter computed them, perhaps with other sizes."""
     folded: int = 0
     """Batch norms that were folded into convolutions."""
 
@@ -62,7 +69,7 @@ class Origins:
         held = {tensor.name for tensor in model.graph.initializer if NAMES.get(tensor.data_type) in FLOATING}
         self.present = {_as_written(name) for name in held}
         self.shapes = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
-        for node in model.graph.node:
+        for node in _nodes(model.graph):
             call = next((entry.value for entry in node.metadata_props if entry.key == _CALL), "")
             target, names = call.partition("target=")[2].partition("]")[0], tuple(_NAME.findall(call.partition("](")[2]))
             self.mentioned.update(names)
@@ -89,21 +96,30 @@ class Origins:
         reads = self.reads.get(name)
         if not self.is_torch:
             return None
-        if constant or (self.has_calls and not reads):
-            return False  # both exporters keep parameters among the initializers, the newer one among those of the outermost graph
+        if constant:  # other tools move parameters into nodes; the ones and zeros of norms are there from the start
+            is_norm = bool(reads) and all(read.op in ("InstanceNormalization", "BatchNormalization") for read in reads or ())
+            return False if is_norm and _GENERATED.fullmatch(name) else None
         if not reads:
-            return None
-        found = self._called(name, elements, reads, positions) if self.has_calls else self._named(name, reads)
+            return False if self.has_calls else None  # the newer exporter keeps parameters in the outermost graph
+        found = self._called(name, elements, reads, positions) if self.has_calls else self._named(name, elements, reads)
         if found is False and elements > 1 and name not in self.copies:
             self.computed.append(name)
         return found
 
-    def _named(self, name: str, reads: list[Read]) -> bool | None:
+    def _named(self, name: str, elements: int, reads: list[Read]) -> bool | None:
         if not _GENERATED.fullmatch(name):
+            if elements == 1 and not all(read.op in _SCALES for read in reads):
+                return None
+            if name.rpartition(".")[2] not in ("weight", "bias") and all(read.op in _PLAIN for read in reads):
+                self.doubtful.append(name)
             return True
         is_state = all(read.position in _STATES.get(read.op, ()) for read in reads)
         is_for_statistics = name.startswith("onnx::ReduceMean")  # a transposed copy, to standardise weights that are held beside it
-        return False if is_state or is_for_statistics else None
+        if is_state or is_for_statistics:
+            return False
+        if sum(size > 1 for size in self.shapes.get(name, ())) > 1 and all(read.op in _PLAIN for read in reads):
+            self.spread.append(name)
+        return None
 
     def _called(self, name: str, elements: int, reads: list[Read], positions: dict[str, tuple[int, ...]]) -> bool:
         written = _as_written(name)
@@ -160,6 +176,40 @@ class Origins:
                 f"the exporter computed values that depend on no input, or wrote buffers ({_listed(self.computed)}): they are no "
                 "parameters, and what they were computed from is not in the file"
             )
+        shared = [] if self.has_calls else self._maybe_shared()
+        if shared:
+            yield (
+                f"the file may hold shared weights twice: {_listed(shared)} has the shape of a transposed table that is looked up; this "
+                "exporter does not say whether it is the same; it is counted"
+            )
+        if self.doubtful:
+            yield f"this exporter does not tell buffers from parameters; {_listed(self.doubtful)} are counted as parameters"
+        if self.spread:
+            yield (
+                f"the exporter computed {_listed(self.spread)} from parameters or constants; they are counted as parameters, with the "
+                "sizes that they have in the file"
+            )
+
+    def _maybe_shared(self) -> list[str]:
+        """Matrices that may be transposed copies of a table that is looked up: the older exporter does not say which are shared."""
+        tables = {self.shapes.get(name) for name, reads in self.reads.items() if any(r.op == "Gather" and r.position == 0 for r in reads)}
+        return [
+            name
+            for name, reads in self.reads.items()
+            if name.startswith("onnx::MatMul")
+            and len(self.shapes.get(name, ())) == 2
+            and self.shapes[name][::-1] in tables
+            and any(read.position == 1 for read in reads)
+        ]
+
+
+def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    """The nodes of a graph, and of the graphs inside them."""
+    todo = [graph]
+    while todo:
+        for node in todo.pop().node:
+            yield node
+            todo += [graph for attribute in node.attribute for graph in [attribute.g, *attribute.graphs] if graph.node]
 
 
 def _is_folded(node: onnx.NodeProto, target: str, held: set[str]) -> bool:
