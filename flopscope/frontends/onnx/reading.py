@@ -78,8 +78,8 @@ def _from_file(file: BinaryIO, name: str) -> Source:
         raise InputError("the file is empty")
     if facts.st_size <= _LARGE_BYTES:
         return _parsed(memoryview(file.read()), name)
-    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped, memoryview(mapped) as view:
-        return _parsed(view, name)
+    mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)  # closed with its last view, which an error may hold for a while
+    return _parsed(memoryview(mapped), name)
 
 
 def _parsed(view: memoryview, name: str) -> Source:
