@@ -209,7 +209,7 @@ def _factors(op: Op, named: Mapping[str, list[Tensor]], known: dict[int, Origin]
     else:
         second = found[1] if len(found) > 1 else first
     if op.kind in _FOUR_BITS and _WEIGHT not in named:
-        second = replace(second, dtype="uint4", weight=True)
+        second = replace(second, dtype="uint4", weight=True, names=frozenset())  # its elements hold several weights each
     if _keeps_weights(op):
         second = Origin(str(op.signature.get("dtype", "qint8")), weight=True)
     if "params" in named:

@@ -28,11 +28,7 @@ _WEIGHTS: dict[str, tuple[int, ...]] = {
     "EmbedLayerNormalization": (2, 3, 4, 5, 6), "QLinearConv": (3, 8), "QLinearMatMul": (0, 3), "DequantizeLinear": (0,),
     "MatMulNBits": (1,), "Attention": (1, 2), "QAttention": (1, 2), "DynamicQuantizeMatMul": (1, 4), "MatMulIntegerToFloat": (1, 6),
     "QGemm": (0, 3, 6), "BiasGelu": (1,), "FastGelu": (1,), "DynamicQuantizeLSTM": (1, 2, 3), "GatherBlockQuantized": (0,),
-    "LinearClassifier": (), "Scaler": (), "NhwcConv": (1, 2), "TransposeMatMul": (0, 1), "FusedMatMulActivation": (0, 1),
-    "GemmFastGelu": (1, 2), "GemmFloat8": (0, 1, 2), "MatMulInteger16": (0, 1), "MatMulBnb4": (1,), "MatMulFpQ4": (1,),
-    "PackedAttention": (1, 2), "DecoderMaskedSelfAttention": (1, 2), "QOrderedMatMul": (2, 5), "MoE": (2, 3, 4, 5, 6, 7),
-    "QMoE": (2, 4, 5, 7, 8, 10), "GroupNorm": (1, 2), "SkipGroupNorm": (1, 2, 4), "QEmbedLayerNormalization": (2, 3, 4, 5, 6),
-    "CausalConvWithState": (1, 2),
+    "LinearClassifier": (), "Scaler": (), "CausalConvWithState": (1, 2),
 }  # fmt: skip
 """The inputs of each op that are weights."""
 _BUFFERS: dict[str, tuple[int, ...]] = {
@@ -41,7 +37,17 @@ _BUFFERS: dict[str, tuple[int, ...]] = {
     "QLinearSigmoid": (1, 2, 3, 4), "QLinearLeakyRelu": (1, 2, 3, 4), "QLinearGlobalAveragePool": (1, 2, 3, 4),
     "QLinearAveragePool": (1, 2, 3, 4), "QAttention": (3, 4, 6, 7), "QGemm": (1, 2, 4, 5, 7, 8), "MatMulInteger": (2, 3),
     "MatMulIntegerToFloat": (2, 3, 4, 5), "ConvInteger": (2, 3), "DynamicQuantizeMatMul": (2, 3), "DynamicQuantizeLSTM": (8, 9, 10, 11),
-    "GatherBlockQuantized": (2, 3), "MatMulBnb4": (2,), "QMoE": (3, 6, 9, 11, 12, 13), "Quant": (1, 2, 3), "Trunc": (1, 2, 3, 4),
+    "GatherBlockQuantized": (2, 3),
+}  # fmt: skip
+# Contrib ops, which most files do not have.
+_WEIGHTS |= {
+    "NhwcConv": (1, 2), "TransposeMatMul": (0, 1), "FusedMatMulActivation": (0, 1),
+    "GemmFastGelu": (1, 2), "GemmFloat8": (0, 1, 2), "MatMulInteger16": (0, 1), "MatMulBnb4": (1,), "MatMulFpQ4": (1,),
+    "PackedAttention": (1, 2), "DecoderMaskedSelfAttention": (1, 2), "QOrderedMatMul": (2, 5), "MoE": (2, 3, 4, 5, 6, 7),
+    "QMoE": (2, 4, 5, 7, 8, 10), "GroupNorm": (1, 2), "SkipGroupNorm": (1, 2, 4), "QEmbedLayerNormalization": (2, 3, 4, 5, 6),
+}  # fmt: skip
+_BUFFERS |= {
+    "MatMulBnb4": (2,), "QMoE": (3, 6, 9, 11, 12, 13), "Quant": (1, 2, 3), "Trunc": (1, 2, 3, 4),
     "QLinearConcat": (0, 1), "QLinearSoftmax": (1, 2, 3, 4), "QOrderedMatMul": (1, 3, 4),
     "RotaryEmbedding": (1, 2, 3),
 }  # fmt: skip

@@ -104,6 +104,20 @@ def test_packed_weights_count_by_their_bits_and_their_scales_are_buffers() -> No
     assert report.bits("w8a8").model_bytes == 64 * 8
 
 
+def test_a_packed_table_counts_its_rows_by_their_bits() -> None:
+    case = Case(
+        "GatherBlockQuantized",
+        (u8(9, 16), np.array([1, 2]), f(9, 2)),
+        0,
+        {"block_size": 16, "quantize_axis": 1, "bits": 4},
+        constants=(0, 2),
+    )
+    report = Report(trace(model_of(case)))
+    assert report.total.params == 9 * 32
+    assert report.bits().model_bytes == 9 * 16
+    assert report.bits().rows == ()
+
+
 def test_other_contrib_ops_have_their_widths_too() -> None:
     def rows(op: str, inputs: tuple[Any, ...], constants: tuple[int, ...], **attributes: Any) -> tuple[Row, ...]:
         return Report(trace(model_of(Case(op, inputs, 0, attributes, constants=constants)))).bits().rows

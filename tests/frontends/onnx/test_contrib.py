@@ -88,6 +88,25 @@ def test_an_attention_over_an_unknown_cache_and_experts_say_so() -> None:
     assert any("routed with the model's own k" in note for note in routed.notes)
 
 
+def test_a_fused_attention_costs_what_the_layers_of_pytorch_cost() -> None:
+    import torch
+
+    import flopscope
+
+    class Layer(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.project = torch.nn.Linear(16, 48)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            q, k, v = (part.view(2, 5, 4, 4).transpose(1, 2) for part in self.project(x).chunk(3, -1))
+            return torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2)
+
+    wanted = flopscope.analyze(Layer(), torch.zeros(2, 5, 16)).total
+    fused = _one("Attention", (f(2, 5, 16), f(16, 48), f(48)), constants=(1, 2), num_heads=4, unidirectional=1).total
+    assert (fused.macs, fused.flops, fused.params) == (wanted.macs, wanted.flops, wanted.params)
+
+
 def test_gated_experts_have_three_matrices() -> None:
     three = _one("MoE", (f(6, 8), f(6, 4), f(4, 12, 8), None, f(4, 8, 12), None, f(4, 12, 8)), k=2, activation_type="silu")
     assert three.total.macs == 6 * 2 * 3 * 8 * 12
