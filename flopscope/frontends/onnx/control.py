@@ -10,7 +10,7 @@ from flopscope.errors import InputError
 from flopscope.frontends.onnx.attributes import attributes_of, value_of
 from flopscope.frontends.onnx.blocks import Block, flattened
 from flopscope.frontends.onnx.dtypes import NAMES, UNDEFINED
-from flopscope.frontends.onnx.inference import shape_of
+from flopscope.frontends.onnx.types.inference import shape_of
 from flopscope.frontends.onnx.values import Value
 from flopscope.graph import TensorType
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from flopscope.errors import InputError, OptionError
 from flopscope.frontends.onnx.checks import check_size
 from flopscope.frontends.onnx.dtypes import CODES, NAMES, UNDEFINED
-from flopscope.frontends.onnx.inference import shape_of
+from flopscope.frontends.onnx.types.inference import shape_of
 from flopscope.frontends.onnx.values import Value
 from flopscope.graph import TensorType
 

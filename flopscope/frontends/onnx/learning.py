@@ -11,23 +11,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flopscope.cost import Cost
 from flopscope.errors import InputError, RuleError
-from flopscope.frontends.onnx import (
-    shapes_classic,
-    shapes_common,
-    shapes_contrib,
-    shapes_first,
-    shapes_layers,
-    shapes_more,
-    shapes_standard,
-)
 from flopscope.frontends.onnx.attributes import attributes_of
 from flopscope.frontends.onnx.checks import check_size
 from flopscope.frontends.onnx.constants import data_of
 from flopscope.frontends.onnx.dtypes import UNDEFINED
 from flopscope.frontends.onnx.folding import fold
-from flopscope.frontends.onnx.inference import Typed, infer
 from flopscope.frontends.onnx.ops import lowering_of
-from flopscope.frontends.onnx.shapes import bound_of, completion_of, own_inference
+from flopscope.frontends.onnx.types import Typed, bound_of, completion_of, infer, own_inference
 from flopscope.frontends.onnx.values import Array, Call, Piece, Slot, Value
 from flopscope.graph import SHAPE_UNKNOWN, Signature, TensorType
 
@@ -37,8 +27,6 @@ if TYPE_CHECKING:
     from flopscope.frontends.onnx.facts import Context, Facts
     from flopscope.frontends.onnx.inputs import Inputs
 
-INFERENCE = (shapes_classic, shapes_common, shapes_contrib, shapes_first, shapes_layers, shapes_more, shapes_standard)
-"""The families of inference, whose import fills the table."""
 Price = Callable[[Signature], Cost | None]
 """What a call costs, by the rules, which lie above the front ends."""
 _WINDOWED = ("Conv", "MaxPool", "AveragePool", "LpPool", "ConvTranspose", "QLinearConv", "ConvInteger")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from flopscope.frontends.onnx.dtypes import NAMES
-from flopscope.frontends.onnx.given import Given, bound_types, types
-from flopscope.frontends.onnx.inference import Typed
 from flopscope.frontends.onnx.ops.table import CONTRIB, EXTENSIONS, QUANTISERS
-from flopscope.frontends.onnx.shapes_contrib import broadcast
+from flopscope.frontends.onnx.types.contrib import broadcast
+from flopscope.frontends.onnx.types.given import Given, bound_types, types
+from flopscope.frontends.onnx.types.inference import Typed
 from flopscope.graph import TensorType
 
 

@@ -8,10 +8,10 @@ from typing import Any
 
 from flopscope.errors import InputError
 from flopscope.frontends.onnx.dtypes import NAMES, UNDEFINED
-from flopscope.frontends.onnx.inference import Typed
-from flopscope.frontends.onnx.shapes import completes
-from flopscope.frontends.onnx.shapes_common import broadcast_shape
-from flopscope.frontends.onnx.shapes_standard import dtype_in, shape_in
+from flopscope.frontends.onnx.types.common import broadcast_shape
+from flopscope.frontends.onnx.types.inference import Typed
+from flopscope.frontends.onnx.types.standard import dtype_in, shape_in
+from flopscope.frontends.onnx.types.table import completes
 from flopscope.frontends.onnx.values import Value
 
 Values = Sequence[Value | None]

@@ -1,4 +1,4 @@
-"""The types of what a call gives: ONNX's own inference, one op at a time, and ours where data or contrib ops are met.
+"""ONNX's own inference of types, one op at a time.
 
 One odd op never stops the rest: where nothing can be said, the type is ``None``. The sizes that only data knows are bounded from above.
 """

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flopscope.frontends.onnx.dtypes import NAMES, UNDEFINED
-from flopscope.frontends.onnx.inference import Typed
 from flopscope.frontends.onnx.ops.table import CLASSIC
-from flopscope.frontends.onnx.shapes import infers, same_as
-from flopscope.frontends.onnx.shapes_standard import dtype_in, shape_in
+from flopscope.frontends.onnx.types.inference import Typed
+from flopscope.frontends.onnx.types.standard import dtype_in, shape_in
+from flopscope.frontends.onnx.types.table import infers, same_as
 from flopscope.frontends.onnx.values import Value
 
 Values = Sequence[Value | None]

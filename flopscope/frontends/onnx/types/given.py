@@ -8,8 +8,8 @@ from typing import Any
 
 from flopscope.errors import InputError
 from flopscope.frontends.onnx.dtypes import UNDEFINED
-from flopscope.frontends.onnx.inference import Typed
-from flopscope.frontends.onnx.shapes import bounds, infers
+from flopscope.frontends.onnx.types.inference import Typed
+from flopscope.frontends.onnx.types.table import bounds, infers
 from flopscope.frontends.onnx.values import Value
 
 Inferring = Callable[["Given"], list[Typed]]

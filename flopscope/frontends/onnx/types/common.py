@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flopscope.errors import InputError
-from flopscope.frontends.onnx.inference import Typed
-from flopscope.frontends.onnx.shapes import infers, same_as
+from flopscope.frontends.onnx.types.inference import Typed
+from flopscope.frontends.onnx.types.table import infers, same_as
 from flopscope.frontends.onnx.values import Value
 
 

@@ -1,12 +1,12 @@
-"""Types that ONNX's own inference does not know: contrib ops, and sizes that only data knows, bounded from above."""
+"""The table of our own inference, and of upper bounds for sizes that only data knows."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from flopscope.frontends.onnx.inference import Typed
 from flopscope.frontends.onnx.ops.table import CONTRIB
+from flopscope.frontends.onnx.types.inference import Typed
 from flopscope.frontends.onnx.values import Value
 
 Inference = Callable[[Sequence[Value | None], Mapping[str, Any], int], list[Typed]]

@@ -10,8 +10,8 @@ import numpy as np
 
 from flopscope.errors import InputError
 from flopscope.frontends.onnx.dtypes import NAMES, UNDEFINED
-from flopscope.frontends.onnx.inference import Typed
-from flopscope.frontends.onnx.shapes import bounds, infers, same_as
+from flopscope.frontends.onnx.types.inference import Typed
+from flopscope.frontends.onnx.types.table import bounds, infers, same_as
 from flopscope.frontends.onnx.values import Value
 
 Values = Sequence[Value | None]

@@ -1,4 +1,4 @@
-"""Types of convolutions, pooling, batch norms and matrix products; as in `shapes_common`, for speed."""
+"""Types of convolutions, pooling, batch norms and matrix products; as in `common`, for speed."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flopscope.errors import InputError
-from flopscope.frontends.onnx.inference import Typed
-from flopscope.frontends.onnx.shapes import infers, same_as
-from flopscope.frontends.onnx.shapes_common import broadcast_shape
+from flopscope.frontends.onnx.types.common import broadcast_shape
+from flopscope.frontends.onnx.types.inference import Typed
+from flopscope.frontends.onnx.types.table import infers, same_as
 from flopscope.frontends.onnx.values import Value
 from flopscope.graph import TensorType
 

@@ -6,10 +6,10 @@ Letters: b batch, l positions of the queries, p positions that a cache holds, h 
 from __future__ import annotations
 
 from flopscope.errors import InputError
-from flopscope.frontends.onnx.given import Given, types
-from flopscope.frontends.onnx.inference import Typed
 from flopscope.frontends.onnx.ops.dimensions import kernel_last, turned
 from flopscope.frontends.onnx.ops.table import CONTRIB
+from flopscope.frontends.onnx.types.given import Given, types
+from flopscope.frontends.onnx.types.inference import Typed
 
 # -- attention ----------------------------------------------------------------------------------------------------------------
 
