@@ -35,8 +35,9 @@ _BITS_BY_NAME = {"bool": 8, "string": 64, "complex32": 32, "complex64": 64, "com
 
 def bits_of(dtype: str) -> int:
     """The bits that one element of a dtype takes in memory, such as 32 for ``"float32"`` or 8 for ``"float8_e4m3fn"``."""
-    if dtype in _BITS_BY_NAME:
-        return _BITS_BY_NAME[dtype]
+    known = _BITS_BY_NAME.get(dtype)
+    if known is not None:
+        return known
     digits = ""
     for character in dtype.lstrip("abcdefghijklmnopqrstuvwxyz"):
         if not character.isdigit():
@@ -44,7 +45,8 @@ def bits_of(dtype: str) -> int:
         digits += character
     if not digits:
         raise GraphError(f"the width of dtype {dtype!r} is unknown: expected a name that ends in its bits, such as 'float32'")
-    return int(digits)
+    _BITS_BY_NAME[dtype] = int(digits)
+    return _BITS_BY_NAME[dtype]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

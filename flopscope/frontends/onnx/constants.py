@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from flopscope.frontends.onnx.walker import Walker
 
 _EXTERNAL = 1
-_MOST_FLOATS = 16
+_MOST_FLOATS = 10
 """Floating-point tensors with more elements hold no facts about shapes."""
 
 

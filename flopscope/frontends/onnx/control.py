@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from flopscope.errors import InputError
 from flopscope.frontends.onnx.attributes import attributes_of, value_of
 from flopscope.frontends.onnx.blocks import Block, flattened
-from flopscope.frontends.onnx.dtypes import NAMES, UNDEFINED
-from flopscope.frontends.onnx.types.inference import shape_of
+from flopscope.frontends.onnx.dtypes import UNDEFINED
+from flopscope.frontends.onnx.facts import Declared
 from flopscope.frontends.onnx.values import Value
 from flopscope.graph import TensorType
 
@@ -127,7 +127,7 @@ def _function_body(
     opsets = {("" if entry.domain == "ai.onnx" else entry.domain): entry.version for entry in function.opset_import}
     inner = type(context)(
         opsets={**context.opsets, **opsets},
-        declared=declared_types(function.value_info),
+        declared=Declared(function.value_info),
         scope=walker.scope_of(node, context),
         attributes=attributes,
         depth=context.depth + 1,
@@ -149,15 +149,6 @@ def _without(node: onnx.NodeProto, missing: Mapping[str, None]) -> onnx.NodeProt
     return changed
 
 
-def declared_types(values: Sequence[Any]) -> dict[str, tuple[str, Any]]:
-    """What a graph says of the types of its values, by name."""
-    return {
-        value.name: (NAMES.get(value.type.tensor_type.elem_type, UNDEFINED), shape_of(value.type.tensor_type))
-        for value in values
-        if value.type.HasField("tensor_type")
-    }
-
-
 # -- graphs inside nodes ----------------------------------------------------------------------------------------------------------
 
 
@@ -167,7 +158,7 @@ def inside(
     """Walk a graph inside a node, which sees the values around it; the values of its outputs."""
     walker.constants.standings.learn(graph.node)
     inner_env: Env = ChainMap({**walker.constants.initialisers(graph), **given}, *(env.maps if isinstance(env, ChainMap) else [env]))
-    declared = declared_types([*graph.value_info, *graph.output])
+    declared = Declared([*graph.value_info, *graph.output])
     inner = type(context)(context.opsets, declared, scope, context.attributes, context.depth + 1)
     walker.walk(graph.node, inner_env, block, inner)
     return [_out(inner_env, value.name, "the graph") for value in graph.output]

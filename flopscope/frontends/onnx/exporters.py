@@ -40,6 +40,9 @@ class Read:
     names: tuple[str, ...]
 
 
+_GRAPH, _GRAPHS = 5, 10  # AttributeProto
+
+
 @dataclass(slots=True)
 class Origins:
     """Where the tensors of a file come from; empty for files of other exporters, of which nothing is known."""
@@ -209,7 +212,11 @@ def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
     while todo:
         for node in todo.pop().node:
             yield node
-            todo += [graph for attribute in node.attribute for graph in [attribute.g, *attribute.graphs] if graph.node]
+            for attribute in node.attribute:
+                if attribute.type == _GRAPH:
+                    todo.append(attribute.g)
+                elif attribute.type == _GRAPHS:
+                    todo += attribute.graphs
 
 
 def _is_folded(node: onnx.NodeProto, target: str, held: set[str]) -> bool:

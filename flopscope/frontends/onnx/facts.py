@@ -2,9 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from flopscope.frontends.onnx.dtypes import NAMES, UNDEFINED
+from flopscope.frontends.onnx.types.inference import Typed, shape_of
+
+if TYPE_CHECKING:
+    import onnx
+
+
+class Declared:
+    """What a graph says of the types of its values, read where it is needed."""
+
+    def __init__(self, values: Iterable[onnx.ValueInfoProto]) -> None:
+        self._values = {value.name: value for value in values}
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._values
+
+    def type_of(self, name: str) -> Typed | None:
+        """The type that a value is said to have, if it is a tensor."""
+        value = self._values.get(name)
+        if value is None or not value.type.HasField("tensor_type"):
+            return None
+        return NAMES.get(value.type.tensor_type.elem_type, UNDEFINED), shape_of(value.type.tensor_type)
 
 
 @dataclass(slots=True)
@@ -12,7 +35,7 @@ class Context:
     """What holds for the nodes of one graph or function."""
 
     opsets: Mapping[str, int]
-    declared: Mapping[str, Any]
+    declared: Declared
     """What the file says of the types of values, by name."""
     scope: str = ""
     attributes: dict[str, Any] | None = None

@@ -166,7 +166,7 @@ class Learner:
         dtype, shape = typed
         if dtype != UNDEFINED and _is_settled(shape):
             return dtype, TensorType.of(shape, dtype)  # type: ignore[arg-type]
-        declared = context.declared.get(name)
+        declared = context.declared.type_of(name)
         known = dtype if dtype != UNDEFINED or declared is None else declared[0]
         for candidate in (shape, None if declared is None else declared[1]):
             if candidate is not None:

@@ -12,9 +12,9 @@ from flopscope.cost import ZERO, Cost
 from flopscope.errors import FlopscopeError, InputError, OptionError
 from flopscope.frontends.onnx.blocks import Block, flattened
 from flopscope.frontends.onnx.checks import check_model
-from flopscope.frontends.onnx.control import Branch, declared_types
+from flopscope.frontends.onnx.control import Branch
 from flopscope.frontends.onnx.external import check_external
-from flopscope.frontends.onnx.facts import Context
+from flopscope.frontends.onnx.facts import Context, Declared
 from flopscope.frontends.onnx.inputs import CHOICES, Inputs
 from flopscope.frontends.onnx.learning import Price
 from flopscope.frontends.onnx.reading import Source, read
@@ -147,7 +147,7 @@ def _walked(proto: onnx.ModelProto, opsets: Mapping[str, int], given: Inputs, br
                 element.tensor = walker.tensor(element.type, role="input", name=element.name)
         env[value.name] = value
     block = Block()
-    context = Context(opsets, declared_types([*proto.graph.value_info, *proto.graph.output]))
+    context = Context(opsets, Declared([*proto.graph.value_info, *proto.graph.output]))
     walker.walk(proto.graph.node, env, block, context)
     results = [_result(env, value.name) for value in proto.graph.output]
     walker.values = env
