@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from flopscope.analyses.attention import attention_notes
 from flopscope.analyses.totals import weight_of
 from flopscope.errors import InputError, OptionError, UncountedError
+from flopscope.frontends.onnx import is_onnx
 from flopscope.report import Comparison, Report
 from flopscope.rules import module_classes, price
 
@@ -60,8 +61,9 @@ def analyze(
         >>> report.total.macs == 8 * 32 * 32 * 3 * 3 * 3
         True
     """
-    is_onnx = _is_onnx(model)
-    report = Report(_onnx_graph(model, args, kwargs, attention) if is_onnx else _torch_graph(model, args, kwargs, execute, attention))
+    report = Report(
+        _onnx_graph(model, args, kwargs, attention) if is_onnx(model) else _torch_graph(model, args, kwargs, execute, attention)
+    )
     if strict and report.total.partial:
         listed = ", ".join(sorted({f"{row.op} in {row.scope or 'the model itself'}" for row in report.uncounted}))
         raise UncountedError(
@@ -70,13 +72,6 @@ def analyze(
             report,
         )
     return report
-
-
-def _is_onnx(model: Any) -> bool:
-    """Whether a model is one of ONNX: a file, its bytes, or what the onnx package reads from it."""
-    from flopscope.frontends.onnx import names_onnx
-
-    return names_onnx(model) or isinstance(model, bytes | bytearray) or type(model).__name__ == "ModelProto"
 
 
 def _onnx_graph(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any], attention: Attention) -> Graph:
@@ -131,14 +126,14 @@ def compare(models: Mapping[str, Any]) -> Comparison:
 def _report_of(name: str, model: Any) -> Report:
     if isinstance(model, Report):
         return model
-    if _is_onnx(model):
+    if is_onnx(model):
         return analyze(model)
     if isinstance(model, str):
         from flopscope.frontends.sources.spec import load
 
         loaded = load(model)
         return loaded.noted(analyze(loaded.model, *loaded.args, **loaded.kwargs))
-    if isinstance(model, tuple) and model and (callable(model[0]) or _is_onnx(model[0])):
+    if isinstance(model, tuple) and model and (callable(model[0]) or is_onnx(model[0])):
         return analyze(model[0], *model[1:])
     raise InputError(
         f"{name!r} cannot be compared: expected a Report, a tuple (model, inputs...) or a SPEC such as 'torchvision:resnet50', "

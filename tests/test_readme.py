@@ -44,7 +44,7 @@ def test_the_example_of_onnx_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     names: dict[str, Any] = {"flopscope": flopscope}
     exec(block[1], names)
     assert names["report"].total.macs == 8 * 16 * 16
-    assert names["onnx_form"]("model.onnx", symbols={"B": "batch"}).evaluate("macs", B=3) == 3 * 16 * 16
+    assert flopscope.closed_form("model.onnx", symbols={"B": "batch"}).evaluate("macs", B=3) == 3 * 16 * 16
 
 
 def test_every_option_in_the_usage_exists() -> None:

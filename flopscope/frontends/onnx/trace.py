@@ -35,6 +35,11 @@ def names_onnx(spec: object) -> bool:
     return isinstance(spec, str | os.PathLike) and os.fspath(spec).lower().endswith(".onnx")
 
 
+def is_onnx(model: object) -> bool:
+    """Whether a model is one of ONNX: the path of a file, its bytes, or what the onnx package reads from it."""
+    return names_onnx(model) or isinstance(model, bytes | bytearray) or type(model).__name__ == "ModelProto"
+
+
 def _unpriced(_: Signature) -> Cost | None:
     return ZERO
 

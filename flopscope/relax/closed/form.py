@@ -12,6 +12,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 
 from flopscope.cost import METRICS, Cost
 from flopscope.errors import ClosedFormError, InputError, NeedsDataError, OptionError
+from flopscope.frontends.onnx import is_onnx
 from flopscope.frontends.torch.inputs import dtype_of, tensors_from_text
 from flopscope.relax.closed.fitting import Point
 from flopscope.relax.closed.inputs import Inputs, Places, read_inputs
@@ -172,11 +173,12 @@ def closed_form(model: Callable[..., Any], *args: Any, symbols: Mapping[str, Pla
     does something else at one single size in between is not found out.
 
     Args:
-        model: a module, or any function of tensors, as `analyze` takes it.
+        model: a module, any function of tensors, or an ONNX model, as `analyze` takes it.
         *args: its inputs, as `analyze` takes them. They are the sizes from which others are tried.
         symbols: what may vary, by name: a dimension of every tensor input (``{"B": 0, "R": (2, 3)}``), or of single inputs, by their
             position or name (``{"S": {"input_ids": 1, "attention_mask": (2, 3)}}``), or the channels that a layer makes, by the path of
             the layer (``{"C": "layer1.0.conv1"}``), with everything that depends on them, as `flopscope.relax.widths` finds it.
+            Of an ONNX model, its dynamic dimensions by their names (``{"B": "batch", "S": "seq"}``).
         **kwargs: named inputs. A model with an input called ``symbols`` can be wrapped in a function.
 
     Raises:
@@ -194,11 +196,12 @@ def closed_form(model: Callable[..., Any], *args: Any, symbols: Mapping[str, Pla
         >>> form.evaluate("macs", B=8, R=224)
         21676032
     """
+    if is_onnx(model):
+        from flopscope.relax.closed.onnx_form import onnx_form
+
+        return onnx_form(model, *args, symbols=symbols, **kwargs)
     if not callable(model):
-        raise InputError(
-            f"a model must be a torch.nn.Module or a function, but {type(model).__name__} was given; the formula of an ONNX model is "
-            "found by flopscope.relax.closed.onnx_form"
-        )
+        raise InputError(f"a model must be a torch.nn.Module, a function or an ONNX model, but {type(model).__name__} was given")
     with _disable_current_modes():
         args, kwargs = tensors_from_text((args, kwargs), dtype_of(model))
         layers = {name: place for name, place in symbols.items() if isinstance(place, str)} if isinstance(symbols, Mapping) else {}

@@ -50,7 +50,7 @@ class OnnxSampler(Sampler):
 def onnx_form(
     model: Any,
     *inputs: str,
-    symbols: Mapping[str, str],
+    symbols: Mapping[str, Any],
     dims: Mapping[str, int] | None = None,
     branch: str = "costlier",
 ) -> ClosedForm:
@@ -68,6 +68,8 @@ def onnx_form(
         InputError: the model is damaged.
         ClosedFormError: no formula was found.
     """
+    if not symbols or not all(isinstance(name, str) for name in symbols.values()):
+        raise OptionError(f"symbols of an ONNX model name its dynamic dimensions, as in {{'B': 'batch'}}, but {dict(symbols)!r} was given")
     return form_of(OnnxSampler(model, inputs, symbols, dims or {}, branch))
 
 

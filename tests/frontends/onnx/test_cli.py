@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import onnx
 import pytest
@@ -13,7 +14,7 @@ from click.testing import CliRunner, Result
 
 import flopscope
 from flopscope.cli.main import main
-from flopscope.relax.closed.onnx_form import onnx_form
+from flopscope.errors import OptionError
 from tests.frontends.onnx.models import graph, ints, model, node, value, weight
 
 
@@ -68,11 +69,17 @@ def test_ranges_give_a_formula(path: Path) -> None:
 
 
 def test_a_closed_form_equals_the_analyzer(path: Path) -> None:
-    form = onnx_form(str(path), symbols={"B": "batch", "S": "seq"})
+    form = flopscope.closed_form(str(path), symbols={"B": "batch", "S": "seq"})
     for batch, seq in ((1, 1), (3, 50), (7, 1000)):
         report = flopscope.analyze(str(path), dims={"batch": batch, "seq": seq})
         assert form.evaluate("macs", B=batch, S=seq) == report.total.macs
         assert form.evaluate("access_bytes", B=batch, S=seq) == report.total.access_bytes
+
+
+@pytest.mark.parametrize("symbols", [{"B": 0}, {}, {"B": "nothing"}, {"1": "batch"}])
+def test_symbols_that_name_no_dimension(path: Path, symbols: dict[str, Any]) -> None:
+    with pytest.raises(OptionError):
+        flopscope.closed_form(str(path), symbols=symbols)
 
 
 def test_why_knows_nodes_and_scopes(path: Path) -> None:
