@@ -170,7 +170,7 @@ class Origins:
         if self.folded:
             yield (
                 f"the exporter folded {self.folded} batch norms into the convolutions before them: their weights are gone, and these "
-                "convolutions have biases"
+                "convolutions have biases, unless these are zero"
             )
         if self.copies:
             yield f"the file holds shared weights twice, the second time transposed ({_listed(self.copies)}): they are counted once"
@@ -221,11 +221,11 @@ def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
 
 def _is_folded(node: onnx.NodeProto, target: str, held: set[str]) -> bool:
     """Whether a batch norm was folded into a convolution."""
-    if node.op_type not in ("Conv", "ConvTranspose") or len(node.input) < 3:
+    if node.op_type not in ("Conv", "ConvTranspose"):
         return False
     if target:
         return "batch_norm" in target
-    return all(name in held and name.startswith("onnx::Conv") for name in node.input[1:3])
+    return len(node.input) > 2 and all(name in held and name.startswith("onnx::Conv") for name in node.input[1:3])
 
 
 def _as_written(name: str) -> str:

@@ -15,6 +15,10 @@ _NAME_SCOPES, _CLASSES, _CALL = "pkg.torch.onnx.name_scopes", "pkg.torch.onnx.cl
 _AGAIN = re.compile(r"_\d+$")
 
 
+_NOWHERE = "_empty_nn_module_stack"
+"""The start of what PyTorch writes for a call outside all modules."""
+
+
 class Scopes:
     """The tree of modules that the names of nodes tell."""
 
@@ -61,6 +65,7 @@ class Scopes:
             return found
         names = _names_in(text)[:-1]  # the last name is that of the op itself
         classes = next((_names_in(entry.value) for entry in node.metadata_props if entry.key == _CLASSES), [])
+        names = [name for name in names if not name.startswith(_NOWHERE)]
         path = next((name for name in reversed(names) if name), "")
         if node.op_type in ("Conv", "ConvTranspose") and any(e.key == _CALL and "batch_norm" in e.value for e in node.metadata_props):
             owner = node.input[1].rpartition(".")[0]  # a batch norm was folded into it, and left its own facts there
