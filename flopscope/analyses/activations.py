@@ -89,4 +89,4 @@ def activations_under(graph: Graph, name: str) -> int:
     if name not in ACTIVATION_CONVENTIONS:
         raise OptionError(f"there is no convention {name!r} for activations; choose one of {', '.join(sorted(ACTIVATION_CONVENTIONS))}")
     chosen = ACTIVATION_CONVENTIONS[name]
-    return sum(chosen.count(op.signature) for op in graph.ops)
+    return sum(chosen.count(op.signature) * op.times for op in graph.ops)

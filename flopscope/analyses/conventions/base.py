@@ -196,9 +196,9 @@ class Convention:
         return [Call(call.op, call.scene, part, layer) for layer, part in found] or [call]
 
     def counts(self, graph: Graph) -> list[int]:
-        """What each op of a graph counts, in order."""
+        """What each op of a graph counts in all its runs, in order."""
         scene = Scene(graph)
-        return [self.count(Call(op, scene, op.signature)) for op in graph.ops]
+        return [self.count(Call(op, scene, op.signature)) * op.times for op in graph.ops]
 
 
 def nothing(text: str) -> Line:

@@ -36,3 +36,17 @@ class Facts:
     """Constants that the file holds twice, with different values."""
     misfits: list[str] = field(default_factory=list)
     """Calls that the sizes which were chosen here do not fit."""
+
+    def mark(self) -> Facts:
+        """What is known up to here, to come back to."""
+        return Facts(dict(self.notes), *(list(fact) for fact in self._lists()))
+
+    def undo(self, marked: Facts) -> None:
+        """Come back to what was known at a mark."""
+        self.notes.clear()
+        self.notes.update(marked.notes)
+        for fact, before in zip(self._lists(), marked._lists(), strict=True):
+            fact[:] = before
+
+    def _lists(self) -> tuple[list[Any], ...]:
+        return self.data_dependent, self.unknown, self.repeated, self.misfits

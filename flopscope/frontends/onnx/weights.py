@@ -6,7 +6,7 @@ scales and zero points are buffers. Integers elsewhere, single numbers that no l
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Literal
 
 from flopscope.frontends.onnx.dtypes import FLOATING, INTEGER
@@ -52,25 +52,56 @@ _PACKED: dict[str, tuple[tuple[int, ...], str]] = {
 """The inputs of each op in which a byte may hold several weights, and the attribute that says of how many bits (4 without it)."""
 
 
+Function = tuple[str, str, str]
+"""What a local function is called by: domain, name and overload."""
+_GRAPH, _GRAPHS = 5, 10
+
+
 class Standings:
     """The standing of each tensor that a file holds, by how the nodes use it."""
 
-    def __init__(self) -> None:
+    def __init__(self, functions: Mapping[Function, onnx.FunctionProto] | None = None) -> None:
         self._weights: set[str] = set()
         self._buffers: set[str] = set()
         self._packed: dict[str, tuple[int, tuple[int, ...]]] = {}
+        self._functions = functions or {}
+        self._uses: dict[Function, tuple[tuple[int, ...], tuple[int, ...]]] = {}
         self.origins = Origins()
 
     def learn(self, nodes: Iterable[onnx.NodeProto]) -> None:
-        """See how nodes use tensors."""
+        """See how nodes use tensors, those in the graphs inside them too, and those of the functions that they call."""
         for node in nodes:
             op, names = node.op_type, node.input
-            for table, found in ((_WEIGHTS, self._weights), (_BUFFERS, self._buffers)):
-                for position in table.get(op, ()):
+            weights, buffers = _WEIGHTS.get(op, ()), _BUFFERS.get(op, ())
+            if self._functions:
+                weights, buffers = self._uses_of((node.domain, op, getattr(node, "overload", ""))) or (weights, buffers)
+            for positions, found in ((weights, self._weights), (buffers, self._buffers)):
+                for position in positions:
                     if position < len(names) and names[position]:
                         found.add(names[position])
             if op in _PACKED:
                 self._learn_packed(node)
+            for attribute in node.attribute:
+                if attribute.type in (_GRAPH, _GRAPHS):
+                    for graph in (attribute.g, *attribute.graphs):
+                        self.learn(graph.node)
+
+    def _uses_of(self, key: Function) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
+        """Which inputs of a function its nodes use as weights, and which as buffers; ``None`` for what is no function."""
+        function = self._functions.get(key)
+        if function is None:
+            return None
+        if key not in self._uses:
+            self._uses[key] = (), ()  # where it calls itself, which is refused later
+            inner = Standings(self._functions)
+            inner._uses = self._uses
+            inner.learn(function.node)
+            names = list(function.input)
+            weights, buffers = (
+                tuple(position for position, name in enumerate(names) if name in found) for found in (inner._weights, inner._buffers)
+            )
+            self._uses[key] = weights, buffers
+        return self._uses[key]
 
     def _learn_packed(self, node: onnx.NodeProto) -> None:
         positions, attribute = _PACKED[node.op_type]
