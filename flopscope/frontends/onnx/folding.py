@@ -55,7 +55,12 @@ def _shape(op: str, value: Value | None, attributes: Attributes) -> list[Array] 
 
 
 def _elementwise(function: Callable[..., Any]) -> Fold:
-    return lambda data, _, __: function(*data)
+    def fold_one(data: Sequence[Any], attributes: Attributes, _: int) -> Any:
+        if "axis" in attributes:
+            raise ValueError("before version 7, an axis says where the second operand lies: not as in NumPy")
+        return function(*data)
+
+    return fold_one
 
 
 def _divide(data: Sequence[Any], _: Attributes, __: int) -> Any:
