@@ -9,7 +9,7 @@ of PyTorch that it stands for, where ``%p_layer_weight`` is a parameter and ``%b
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ from flopscope.frontends.onnx.dtypes import FLOATING, NAMES
 if TYPE_CHECKING:
     import onnx
 
+_GRAPH = 5
 _CALL = "pkg.torch.onnx.fx_node"
 _NAME = re.compile(r"%([A-Za-z_]\w*)")
 _GENERATED = re.compile(r"onnx::\w+|\d+|/.*|.*_output_\d+")
@@ -62,7 +63,7 @@ class Origins:
         held = {tensor.name for tensor in model.graph.initializer if NAMES.get(tensor.data_type) in FLOATING}
         self.present = {_as_written(name) for name in held}
         self.shapes = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
-        for node in model.graph.node:
+        for node in _all_nodes(model.graph.node):
             call = next((entry.value for entry in node.metadata_props if entry.key == _CALL), "")
             target, names = call.partition("target=")[2].partition("]")[0], tuple(_NAME.findall(call.partition("](")[2]))
             self.mentioned.update(names)
@@ -160,6 +161,15 @@ class Origins:
                 f"the exporter computed values that depend on no input, or wrote buffers ({_listed(self.computed)}): they are no "
                 "parameters, and what they were computed from is not in the file"
             )
+
+
+def _all_nodes(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
+    """Nodes, and those of the graphs inside them."""
+    for node in nodes:
+        yield node
+        for attribute in node.attribute:
+            if attribute.type == _GRAPH:
+                yield from _all_nodes(attribute.g.node)
 
 
 def _is_folded(node: onnx.NodeProto, target: str, held: set[str]) -> bool:

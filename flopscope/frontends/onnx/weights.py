@@ -6,7 +6,7 @@ scales and zero points are buffers. Integers elsewhere, single numbers that no l
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from flopscope.frontends.onnx.dtypes import FLOATING, INTEGER
@@ -55,6 +55,7 @@ _PACKED: dict[str, tuple[tuple[int, ...], str]] = {
 Function = tuple[str, str, str]
 """What a local function is called by: domain, name and overload."""
 _GRAPH, _GRAPHS = 5, 10
+_MOVING = frozenset(("Concat", "Unsqueeze", "Squeeze", "Transpose", "Reshape", "Slice", "Identity", "Cast"))
 
 
 class Standings:
@@ -64,12 +65,15 @@ class Standings:
         self._weights: set[str] = set()
         self._buffers: set[str] = set()
         self._packed: dict[str, tuple[int, tuple[int, ...]]] = {}
+        self._moved: set[str] = set()
         self._functions = functions or {}
         self._uses: dict[Function, tuple[tuple[int, ...], tuple[int, ...]]] = {}
         self.origins = Origins()
 
     def learn(self, nodes: Iterable[onnx.NodeProto]) -> None:
         """See how nodes use tensors, those in the graphs inside them too, and those of the functions that they call."""
+        nodes = list(nodes)
+        self._learn_moved(nodes)
         for node in nodes:
             op, names = node.op_type, node.input
             weights, buffers = _WEIGHTS.get(op, ()), _BUFFERS.get(op, ())
@@ -85,6 +89,18 @@ class Standings:
                 if attribute.type in (_GRAPH, _GRAPHS):
                     for graph in (attribute.g, *attribute.graphs):
                         self.learn(graph.node)
+
+    def _learn_moved(self, nodes: Sequence[onnx.NodeProto]) -> None:
+        """See which tensors become the weights of a layer once their elements were moved: stacked, turned, reshaped.
+
+        Products of any two values tell nothing here: exporters write positions that meet frequencies so.
+        """
+        for node in reversed(nodes):
+            if node.op_type in _MOVING:
+                if any(name in self._moved for name in node.output):
+                    self._moved.update(node.input if node.op_type == "Concat" else node.input[:1])
+            elif node.op_type not in ("MatMul", "FusedMatMul"):
+                self._moved.update(node.input[position] for position in _WEIGHTS.get(node.op_type, ()) if position < len(node.input))
 
     def _uses_of(self, key: Function) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
         """Which inputs of a function its nodes use as weights, and which as buffers; ``None`` for what is no function."""
@@ -134,6 +150,6 @@ class Standings:
             return "parameter" if known else "constant"
         if name in self._weights and (dtype in FLOATING or dtype in INTEGER):
             return "parameter"
-        if constant or dtype not in FLOATING:
+        if dtype not in FLOATING or (constant and name not in self._moved):
             return "constant"
         return "parameter" if elements != 1 else "constant"

@@ -101,3 +101,43 @@ def test_early_versions_place_the_second_operand_by_an_axis(op: str, shape: tupl
     report = flopscope.analyze(model(nodes, [value("x", shape)], [value("y", None)], [weight("b", other)], opset=6))
     assert report.graph.outputs[0].shape == shape
     assert report.total.flops == int(np.prod(shape))
+
+
+def test_weights_that_only_branches_read_are_parameters_of_a_file_of_pytorch() -> None:
+    """``torch.cond`` becomes an ``If`` whose branches read the weights of the outermost graph."""
+    branches = []
+    for name in ("left", "right"):
+        inner = node("Conv", ["x", f"{name}.weight"], [f"{name}_y"])
+        inner.metadata_props.add(
+            key="pkg.torch.onnx.fx_node", value=f"%{name} : target=torch.ops.aten.conv2d.default](args = (%x, %p_{name}_weight))"
+        )
+        branches.append(graph([inner], (), [value(f"{name}_y", None)], name=name))
+    choice = node("If", ["c"], ["y"], then_branch=branches[0], else_branch=branches[1])
+    after = node("Relu", ["y"], ["z"])
+    after.metadata_props.add(key="pkg.torch.onnx.fx_node", value="%relu : target=torch.ops.aten.relu.default](args = (%cond,))")
+    weights = [weight("left.weight", [6, 4, 3, 3]), weight("right.weight", [5, 4, 3, 3])]
+    found = model([choice, after], [value("c", [], BOOL), _IMAGE], [value("z", None)], weights)
+    found.producer_name = "pytorch"
+    assert flopscope.analyze(found).total.params == 6 * 4 * 9 + 5 * 4 * 9
+
+
+def test_constants_that_are_moved_on_the_way_to_a_layer_are_its_weights() -> None:
+    def constant(name: str, *shape: int) -> onnx.NodeProto:
+        return node("Constant", [], [name], value=weight(name, shape))
+
+    nodes = [
+        *(constant(name, 4 * 6, width) for name, width in (("w", 8), ("r", 6))),
+        *(constant(name, 4 * 6) for name in ("wb", "rb")),
+        node("Unsqueeze", ["w", "zero"], ["w1"]),
+        node("Unsqueeze", ["r", "zero"], ["r1"]),
+        node("Concat", ["wb", "rb"], ["b"], axis=0),
+        node("Unsqueeze", ["b", "zero"], ["b1"]),
+        node("LSTM", ["x", "w1", "r1", "b1"], ["y"], hidden_size=6),
+        constant("frequencies", 6, 3),
+        node("Transpose", ["frequencies"], ["turned"]),
+        node("MatMul", ["turned", "positions"], ["angles"]),
+    ]
+    inputs = [value("x", [5, 2, 8]), value("positions", [6, 7])]
+    report = flopscope.analyze(model(nodes, inputs, [value("y", None), value("angles", None)], [ints("zero", [0])]))
+    assert report.total.params == 4 * 6 * (8 + 6 + 2)
+    assert report.total.macs == 5 * 2 * 4 * 6 * (8 + 6) + 3 * 6 * 7
