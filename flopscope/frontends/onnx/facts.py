@@ -30,6 +30,8 @@ class Facts:
 
     notes: dict[str, None] = field(default_factory=dict)
     data_dependent: list[tuple[str, str]] = field(default_factory=list)
+    guessed: set[str] = field(default_factory=set)
+    """Values whose shapes are bounds, or those of one branch or turn."""
     unknown: list[str] = field(default_factory=list)
     """Ops that are not counted because a shape is not known."""
     repeated: list[str] = field(default_factory=list)
@@ -39,7 +41,10 @@ class Facts:
 
     def mark(self) -> Facts:
         """What is known up to here, to come back to."""
-        return Facts(dict(self.notes), *(list(fact) for fact in self._lists()))
+        marked = Facts(dict(self.notes))
+        for fact, copy in zip(self._lists(), marked._lists(), strict=True):
+            copy[:] = fact
+        return marked
 
     def undo(self, marked: Facts) -> None:
         """Come back to what was known at a mark."""

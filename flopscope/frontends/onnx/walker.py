@@ -90,7 +90,10 @@ class Walker:
             if name in own:
                 raise InputError(f"the value {name!r} is made a second time")
         handler = self._handler_of(node, domain, op)
+        before = len(self.facts.data_dependent)
         results = self.call(node, values, block, context) if handler is None else handler(self, node, values, env, block, context)
+        if len(self.facts.data_dependent) > before:
+            self.facts.guessed.update(outputs)
         for name, value in zip(outputs, results, strict=False):
             if name:
                 own[name] = value
