@@ -1,7 +1,8 @@
 """Which tensors of a file are parameters, which are buffers, and which are constants: ONNX does not say.
 
 Parameters are floating-point initialisers, and integer ones that a quantised op uses as weights. Running statistics of batch norms,
-scales and zero points are buffers. Integers elsewhere, single numbers that no layer calls a weight, and small constants are neither.
+scales and zero points are buffers. Integers elsewhere, single numbers that no layer calls a weight, and numbers that say what an op
+does, such as the scales of a resize, are neither.
 """
 
 from __future__ import annotations
@@ -45,6 +46,11 @@ _BUFFERS: dict[str, tuple[int, ...]] = {
     "QLinearConcat": (0, 1), "QLinearSoftmax": (1, 2, 3, 4), "QOrderedMatMul": (1, 3, 4),
     "RotaryEmbedding": (1, 2, 3),
 }  # fmt: skip
+_SETTINGS: dict[str, tuple[int, ...]] = {
+    "Resize": (1, 2), "Upsample": (1,), "OneHot": (1, 2), "STFT": (2,), "NonMaxSuppression": (2, 3, 4), "Clip": (1, 2), "Pad": (2,),
+    "Range": (0, 1, 2), "Dropout": (1, 2), "MelWeightMatrix": (0, 1, 2, 3, 4),
+}  # fmt: skip
+"""The inputs of each op that say what it does: scales, bounds, windows."""
 _PACKED: dict[str, tuple[tuple[int, ...], str]] = {
     "MatMulNBits": ((1,), "bits"), "QMoE": ((2, 5, 8), "expert_weight_bits"), "GatherBlockQuantized": ((0,), "bits"),
     "MatMulBnb4": ((1,), ""),
@@ -66,6 +72,7 @@ class Standings:
         self._buffers: set[str] = set()
         self._packed: dict[str, tuple[int, tuple[int, ...]]] = {}
         self._moved: set[str] = set()
+        self._settings: set[str] = set()
         self._functions = functions or {}
         self._uses: dict[Function, tuple[tuple[int, ...], tuple[int, ...]]] = {}
         self.origins = Origins()
@@ -79,7 +86,8 @@ class Standings:
             weights, buffers = _WEIGHTS.get(op, ()), _BUFFERS.get(op, ())
             if self._functions:
                 weights, buffers = self._uses_of((node.domain, op, getattr(node, "overload", ""))) or (weights, buffers)
-            for positions, found in ((weights, self._weights), (buffers, self._buffers)):
+            settings = _SETTINGS.get(op, ())
+            for positions, found in ((weights, self._weights), (buffers, self._buffers), (settings, self._settings)):
                 for position in positions:
                     if position < len(names) and names[position]:
                         found.add(names[position])
@@ -152,4 +160,4 @@ class Standings:
             return "parameter"
         if dtype not in FLOATING or (constant and name not in self._moved):
             return "constant"
-        return "parameter" if elements != 1 else "constant"
+        return "parameter" if elements != 1 and name not in self._settings else "constant"

@@ -141,3 +141,13 @@ def test_constants_that_are_moved_on_the_way_to_a_layer_are_its_weights() -> Non
     report = flopscope.analyze(model(nodes, inputs, [value("y", None), value("angles", None)], [ints("zero", [0])]))
     assert report.total.params == 4 * 6 * (8 + 6 + 2)
     assert report.total.macs == 5 * 2 * 4 * 6 * (8 + 6) + 3 * 6 * 7
+
+
+def test_numbers_that_say_what_an_op_does_are_no_parameters() -> None:
+    scales = onnx.numpy_helper.from_array(np.asarray([1, 1, 2.5, 1.5], np.float32), "scales")
+    nodes = [node("Resize", ["x", "", "scales"], ["y"], mode="linear"), node("OneHot", ["ids", "depth", "off_on"], ["z"])]
+    inputs = [_IMAGE, value("ids", [3], INT64)]
+    weights = [scales, ints("depth", 5), weight("off_on", [2])]
+    report = flopscope.analyze(model(nodes, inputs, [value("y", None), value("z", None)], weights))
+    assert report.total.params == 0
+    assert [found.shape for found in report.graph.outputs] == [(1, 4, 20, 12), (3, 5)]
