@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from flopscope.analyses.conventions import Call, Convention, Line, Scene, convention
+from flopscope.analyses.torch_names import as_torch
 from flopscope.cost import FLOPS_PER_MAC
 from flopscope.report.text import TableFormat, render, shape_text
 
@@ -141,7 +142,7 @@ def explain_convention(report: Report, name: str) -> Explanation:
     found: dict[tuple[str, str], Difference] = {}
     total = 0
     for op in report.graph.ops:
-        for kind, reason, our_count, their_count in _steps(about, Call(op, scene, op.signature)):
+        for kind, reason, our_count, their_count in _steps(about, Call(op, scene, as_torch(op.signature))):
             ours, theirs = our_count * op.times, their_count * op.times
             total += theirs
             if ours == theirs:
