@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from flopscope.analyses.torch_names import as_torch
 from flopscope.errors import OptionError
 from flopscope.graph import Graph, Signature
 
@@ -89,4 +90,4 @@ def activations_under(graph: Graph, name: str) -> int:
     if name not in ACTIVATION_CONVENTIONS:
         raise OptionError(f"there is no convention {name!r} for activations; choose one of {', '.join(sorted(ACTIVATION_CONVENTIONS))}")
     chosen = ACTIVATION_CONVENTIONS[name]
-    return sum(chosen.count(op.signature) for op in graph.ops)
+    return sum(chosen.count(as_torch(op.signature)) * op.times for op in graph.ops)

@@ -79,11 +79,16 @@ def experts(graph: Graph) -> Experts | None:
         return None
     sizes = {weight.name: weight.elements for weight in graph.parameters}
     unmet = sum((sizes[name] - min(Fraction(sizes[name]), met) for name, met in walk.met.items() if name in sizes), Fraction())
-    run = sum(cost_of(op.signature).macs for op in graph.ops)
+    run = sum(_macs(op) for op in graph.ops)
     total = sum(sizes.values())
     return Experts(
         tuple(dict.fromkeys(walk.used)), total - round(unmet), total, run - round(walk.idle_macs), run + round(walk.missing_macs)
     )  # fmt: skip
+
+
+def _macs(op: Op) -> int:
+    """The multiply-accumulates of an op in all its runs."""
+    return cost_of(op.signature).macs * op.times
 
 
 def _choice_of(op: Op) -> Mixture | None:
@@ -190,7 +195,7 @@ class _Walk:
                 continue
             if value.id in self.gathered and op.kind in _CONTRACTING:
                 mixture = self.routed[value.id].mixture
-                self.missing_macs += cost_of(op.signature).macs * (Fraction(mixture.experts, mixture.chosen) - 1)
+                self.missing_macs += _macs(op) * (Fraction(mixture.experts, mixture.chosen) - 1)
                 found = True
                 continue
             gathers = op.kind in _GATHERING and self._indexes_with_choice(op, value)
@@ -214,7 +219,7 @@ class _Walk:
         return made if made is not None and _parent(made.scope) in ("", *ancestors(op.scope)) else None
 
     def _price_stacked(self, op: Op, mixture: Mixture) -> None:
-        macs = cost_of(op.signature).macs
+        macs = _macs(op)
         if op.kind == "grouped_mm":
             self.missing_macs += macs * (Fraction(mixture.experts, mixture.chosen) - 1)
         elif op.kind in _CONTRACTING:
@@ -228,7 +233,7 @@ class _Walk:
         rows = self.routed[operand.id]
         loop = self.loops.setdefault(rows.mixture.scope, _Loop(rows.mixture))
         loop.rows[rows.gathered_at] = rows.count
-        loop.macs += cost_of(op.signature).macs
+        loop.macs += _macs(op)
         for value in op.inputs:
             for name in shown.get(value.id, ()):
                 loop.met[name] = loop.met.get(name, 0) + value.type.elements * _rows(operand)

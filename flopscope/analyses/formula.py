@@ -206,6 +206,7 @@ def letters_of(doc: str, op: Signature) -> dict[str, list[str]]:
 
 
 def _assigned(tokens: list[str], types: Mapping[str, TensorType | None]) -> dict[str, list[str]]:
+    types = {name: type for name, type in types.items() if name not in tokens}  # a bare name stands for a tensor of any shape
     labels = [names for names in map(_names, tokens) if names is not None]
     found = {}
     for names, (argument, type) in zip(labels, types.items(), strict=False):

@@ -110,7 +110,7 @@ class Asked:
         save_shapes(spec, output, self.inputs, dims=self._of_onnx(spec)["dims"])
         return output
 
-    def over_sizes(self, spec: str, style: Any, exact: bool) -> str:
+    def over_sizes(self, spec: str, style: Any, exact: bool, others: Sequence[str] = ()) -> str:
         """The MACs over ranges of dimensions, and their formula.
 
         Raises:
@@ -119,6 +119,9 @@ class Asked:
         from flopscope.cli.sweep import named_grid, sweep_onnx, written
 
         self._of_onnx(spec, with_dims=False)
+        refused = [*others, *(["--check"] if self.check else [])]
+        if refused:
+            raise OptionError(f"over several sizes only MACs are listed: {', '.join(refused)} needs one size, as in --dim batch=1")
         return written(sweep_onnx(spec, self.inputs, named_grid(self.dims), "macs", self.branch), style, exact)
 
     def _of_onnx(self, spec: str, *, with_dims: bool = True) -> dict[str, Any]:

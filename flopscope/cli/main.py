@@ -94,7 +94,8 @@ def analyze(
     _check_assumed(assume)
     with patience(f"analysing {spec}"):
         if any(".." in size or "," in size for size in asked.dims):
-            text = asked.over_sizes(spec, style, exact)
+            others = {"--bits": by_bits, "--assume": assume, "--convention": convention, "--save-shapes": save_shapes, "--strict": strict}
+            text = asked.over_sizes(spec, style, exact, [name for name, given in others.items() if given])
         else:
             if save_shapes is not None:
                 click.echo(f"wrote {asked.save_shapes(spec, save_shapes)}", err=True)

@@ -91,8 +91,10 @@ def diagnose(report: Report) -> Diagnosis:
     unused = tuple(weight for weight in graph.parameters if weight.name not in read)
     owners = {weight.scope for weight in unused}
     uncalled = tuple(module.path for module in graph.modules if module.calls == 0 and module.path in owners)
-    calls = Counter((op.target, op.scope) for op in graph.ops)
-    data_dependent = tuple((target, scope, calls[target, scope]) for target, scope in graph.data_dependent)
+    calls: Counter[tuple[str, str]] = Counter()
+    for op in graph.ops:
+        calls[op.target, op.scope] += op.times
+    data_dependent = tuple((target, scope, calls[target, scope] or 1) for target, scope in graph.data_dependent)
     ran = any("run for real" in note for note in graph.notes)
     return Diagnosis(report.name, tuple(_uncounted(report)), data_dependent, ran, tuple(report.notes), unused, uncalled)
 
@@ -102,7 +104,9 @@ def _uncounted(report: Report) -> list[Uncounted]:
     for row in report.uncounted:
         found.setdefault((row.op, row.kind == SHAPE_UNKNOWN), []).append(report.graph.ops[row.index])
     return [
-        Uncounted(target, len(ops), tuple(dict.fromkeys(op.scope for op in ops)), ops[0], "" if lacks_shapes else stub(ops[0]))
+        Uncounted(
+            target, sum(op.times for op in ops), tuple(dict.fromkeys(op.scope for op in ops)), ops[0], "" if lacks_shapes else stub(ops[0])
+        )
         for (target, lacks_shapes), ops in found.items()
     ]
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from flopscope.analyses.conventions import Call, Convention, Line, Scene, convention
+from flopscope.analyses.torch_names import as_torch
 from flopscope.cost import FLOPS_PER_MAC
 from flopscope.report.text import TableFormat, render, shape_text
 
@@ -141,12 +142,13 @@ def explain_convention(report: Report, name: str) -> Explanation:
     found: dict[tuple[str, str], Difference] = {}
     total = 0
     for op in report.graph.ops:
-        for kind, reason, ours, theirs in _steps(about, Call(op, scene, op.signature)):
+        for kind, reason, our_count, their_count in _steps(about, Call(op, scene, as_torch(op.signature))):
+            ours, theirs = our_count * op.times, their_count * op.times
             total += theirs
             if ours == theirs:
                 continue
             known = found.get((kind, reason)) or Difference(kind, 0, 0, 0, reason, op.scope or "the model itself")
-            found[kind, reason] = Difference(kind, known.calls + 1, known.ours + ours, known.theirs + theirs, reason, known.scope)
+            found[kind, reason] = Difference(kind, known.calls + op.times, known.ours + ours, known.theirs + theirs, reason, known.scope)
     rows = tuple(sorted(found.values(), key=lambda row: -abs(row.amount)))
     return Explanation(report.name, inputs_text(report), about, report.total.macs, total, rows, uncounted_in(report))
 

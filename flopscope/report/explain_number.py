@@ -250,7 +250,7 @@ _ACTIVATIONS = (
 
 
 def _outputs(graph: Graph, *kinds: str) -> int:
-    return sum(op.signature.output.elements for op in graph.ops if op.kind in kinds and op.signature.outputs)
+    return sum(op.signature.output.elements * op.times for op in graph.ops if op.kind in kinds and op.signature.outputs)
 
 
 def parts_of(graph: Graph) -> dict[str, int]:
@@ -260,20 +260,21 @@ def parts_of(graph: Graph) -> dict[str, int]:
         "- attention": -_macs(graph, lambda op: op.kind == "attention"),
         "- products": -_macs(graph, lambda op: op.kind in ("matmul", "einsum", "addmm")),
         "- classifier": -_classifier(graph),
-        "+ bias": sum(op.signature.output.elements for op in graph.ops if op.signature.get("bias") is not None and _macs_of(op)),
+        "+ bias": sum(op.signature.output.elements * op.times for op in graph.ops if op.signature.get("bias") is not None and _macs_of(op)),
         "+ batchnorm": norms,
         "+ 2 batchnorm": 2 * norms,
         "+ othernorm": _outputs(graph, *_NORMS),
         "+ activations": activations,
-        "+ pooling": sum(_pooled(op) for op in graph.ops),
+        "+ pooling": sum(_pooled(op) * op.times for op in graph.ops),
         "+ additions": _outputs(graph, "add", "add_"),
     }
 
 
 def _macs_of(op: Op) -> int:
+    """The multiply-accumulates of an op in all its runs."""
     from flopscope.analyses.totals import cost_of
 
-    return cost_of(op.signature).macs
+    return cost_of(op.signature).macs * op.times
 
 
 def _macs(graph: Graph, wanted: Callable[[Op], bool]) -> int:

@@ -33,11 +33,17 @@ class OpWhy:
     convention: str
     source: str
 
+    @property
+    def times(self) -> int:
+        """How often they run in all; the formulas are those of one run."""
+        return sum(op.times for op in self.ops)
+
     def to_dict(self) -> dict[str, Any]:
         """The same as plain data."""
         first = self.ops[0]
         return {
             "ops": [op.index for op in self.ops],
+            "times": self.times,
             "scope": first.scope,
             "op": first.target,
             "kind": first.kind,
@@ -54,7 +60,7 @@ class OpWhy:
     def to_text(self) -> str:
         """Lines for people."""
         first = self.ops[0]
-        again = f"   ({len(self.ops)} times)" if len(self.ops) > 1 else ""
+        again = f"   ({self.times:,} times)" if self.times > 1 else ""
         types = f"({', '.join(map(str, first.signature.inputs))}) -> {', '.join(map(str, first.signature.outputs))}"
         lines = [f"#{first.index} {first.scope or 'the model itself'}: {first.target}{types}{again}"]
         if not self.formulas:
@@ -93,7 +99,7 @@ class Why:
             "",
         ]
         for op in self.ops:
-            again = f", {len(op.ops)} times" if len(op.ops) > 1 else ""
+            again = f", {op.times:,} times" if op.times > 1 else ""
             lines.append(f"- `{op.ops[0].target}` in `{op.ops[0].scope}`{again} ({op.source or 'not counted'})")
             lines += [f"    - `{formula}`" for formula in op.formulas if formula.number]
         return "\n".join(lines) + "\n"

@@ -14,6 +14,7 @@ from math import prod
 from typing import Literal
 
 from flopscope.analyses.conventions import fused
+from flopscope.analyses.torch_names import as_torch
 from flopscope.analyses.totals import ancestors, cost_of
 from flopscope.cost import Cost
 from flopscope.graph import Graph, Module, Op, Signature, Tensor, Weight
@@ -196,9 +197,9 @@ class Convention:
         return [Call(call.op, call.scene, part, layer) for layer, part in found] or [call]
 
     def counts(self, graph: Graph) -> list[int]:
-        """What each op of a graph counts, in order."""
+        """What each op of a graph counts in all its runs, in order."""
         scene = Scene(graph)
-        return [self.count(Call(op, scene, op.signature)) for op in graph.ops]
+        return [self.count(Call(op, scene, as_torch(op.signature))) * op.times for op in graph.ops]
 
 
 def nothing(text: str) -> Line:

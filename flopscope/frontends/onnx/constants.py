@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from flopscope.frontends.onnx.walker import Walker
 
 _EXTERNAL = 1
-_MOST_FLOATS = 10
+_MOST_FLOATS = 16
 """Floating-point tensors with more elements hold no facts about shapes."""
 
 
@@ -39,10 +39,12 @@ class Constants:
 
     def __init__(self, walker: Walker) -> None:
         self._walker = walker
-        self.standings = Standings()
+        self.standings = Standings(walker.functions.by_key)
         self.parameters: dict[str, Weight] = {}
         self.buffers: dict[str, Weight] = {}
         self.tensors: dict[str, Tensor] = {}
+        self._graphs: dict[int, tuple[onnx.GraphProto, dict[str, Value]]] = {}
+        """The initialisers of each graph, which may be walked more than once."""
 
     def initialisers(self, graph: onnx.GraphProto) -> dict[str, Value]:
         """The initialisers of a graph as values, by name.
@@ -50,9 +52,13 @@ class Constants:
         Raises:
             InputError: one is not what it says.
         """
+        known = self._graphs.get(id(graph))
+        if known is not None:
+            return known[1]
         values = {tensor.name: self._value(tensor.name, tensor, constant=False) for tensor in graph.initializer}
         for sparse in graph.sparse_initializer:
             values[sparse.values.name] = self._sparse(sparse)
+        self._graphs[id(graph)] = graph, values
         return values
 
     def of_node(self, node: onnx.NodeProto, attributes: dict[str, Any]) -> Value:
@@ -85,8 +91,9 @@ class Constants:
         dtype = NAMES.get(tensor.data_type, UNDEFINED)
         type = TensorType.of(tuple(tensor.dims), dtype)
         standing = self.standings.of(name, dtype, type.elements, constant=constant)
-        place = self._walker.tensor(type, role=standing, name=name)
-        self._list(name, self.standings.unpacked(name, type), standing, place)
+        own = name if constant else self._own_name(name)
+        place = self._walker.tensor(type, role=standing, name=own)
+        self._list(own, self.standings.unpacked(name, type), standing, place)
         return Value(name, dtype, type, _small_data(tensor, dtype, type.elements), tensor=place)
 
     def _sparse(self, sparse: onnx.SparseTensorProto) -> Value:
@@ -96,6 +103,14 @@ class Constants:
         place = self._walker.tensor(type, role=standing, name=name)
         self._list(name, type, standing, place)
         return Value(name, dtype, type, tensor=place)
+
+    def _own_name(self, name: str) -> str:
+        """The name of an initialiser, which graphs beside each other (the branches of an ``If``) may both use for their own."""
+        own, number = name, 1
+        while own in self.tensors:
+            number += 1
+            own = f"{name} ({number})"
+        return own
 
     def adopted(self, name: str, type: TensorType) -> Tensor | None:
         """The place of a value that a node makes but a layer uses as its weight; ``None`` for other values."""

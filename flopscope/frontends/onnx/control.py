@@ -11,6 +11,7 @@ from flopscope.frontends.onnx.attributes import attributes_of, value_of
 from flopscope.frontends.onnx.blocks import Block, flattened
 from flopscope.frontends.onnx.dtypes import UNDEFINED
 from flopscope.frontends.onnx.facts import Declared
+from flopscope.frontends.onnx.order import reads_of
 from flopscope.frontends.onnx.values import Value
 from flopscope.graph import TensorType
 
@@ -23,24 +24,34 @@ if TYPE_CHECKING:
 Branch = Literal["costlier", "then", "else"]
 Handler = Callable[..., list[Value]]
 
+_GRAPH = 5
 _MOST_INLINED = 200_000
 """Local functions are written out at every call up to so many nodes in all; beyond that each is kept once and counted."""
-_MOST_TURNS = 256
-"""Turns of a loop that are walked one by one, where they differ."""
 
 
 class Functions:
     """The local functions of a model."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
-        self._functions = {(f.domain, f.name, getattr(f, "overload", "")): f for f in model.functions}
-        self.folded = self._functions != {} and self._expanded(model.graph.node) > _MOST_INLINED
+        self.by_key = {(f.domain, f.name, getattr(f, "overload", "")): f for f in model.functions}
+        self.folded = self.by_key != {} and self._expanded(model.graph.node) > _MOST_INLINED
         self.done: dict[Any, tuple[Block, list[Value]]] = {}
         self.running: list[tuple[str, str, str]] = []
+        self.met: set[tuple[str, str, str]] = set()
+        self._cut: dict[Any, list[onnx.NodeProto]] = {}
 
     def find(self, node: onnx.NodeProto) -> onnx.FunctionProto | None:
         """The function that a node calls, if it calls one."""
-        return self._functions.get((node.domain, node.op_type, getattr(node, "overload", ""))) if self._functions else None
+        return self.by_key.get((node.domain, node.op_type, getattr(node, "overload", ""))) if self.by_key else None
+
+    def nodes_without(self, function: onnx.FunctionProto, missing: frozenset[str]) -> Sequence[onnx.NodeProto]:
+        """The nodes of a function for calls that leave some inputs out; the same ones for all such calls."""
+        if not missing:
+            return function.node
+        key = (function.domain, function.name, getattr(function, "overload", "")), missing
+        if key not in self._cut:
+            self._cut[key] = [_without(node, missing) for node in function.node]
+        return self._cut[key]
 
     def _expanded(self, nodes: Sequence[onnx.NodeProto]) -> int:
         """How many nodes there are once every call is written out.
@@ -50,14 +61,14 @@ class Functions:
         """
         sizes: dict[tuple[str, str, str], int] = {}
         for key in self._callees_first(nodes):
-            sizes[key] = sum(sizes.get(_key(node), 1) for node in self._functions[key].node)
+            sizes[key] = sum(sizes.get(_key(node), 1) for node in self.by_key[key].node)
         return sum(sizes.get(_key(node), 1) for node in nodes)
 
     def _callees_first(self, nodes: Sequence[onnx.NodeProto]) -> list[tuple[str, str, str]]:
         order: list[tuple[str, str, str]] = []
         done: set[tuple[str, str, str]] = set()
         for start in nodes:
-            todo = [(_key(start), False)] if _key(start) in self._functions else []
+            todo = [(_key(start), False)] if _key(start) in self.by_key else []
             open_ones: set[tuple[str, str, str]] = set()
             while todo:
                 key, is_leaving = todo.pop()
@@ -70,7 +81,7 @@ class Functions:
                 elif key not in done:
                     open_ones.add(key)
                     todo.append((key, True))
-                    todo += [(_key(node), False) for node in self._functions[key].node if _key(node) in self._functions]
+                    todo += [(_key(node), False) for node in self.by_key[key].node if _key(node) in self.by_key]
         return list(dict.fromkeys(order))
 
 
@@ -133,19 +144,26 @@ def _function_body(
         depth=context.depth + 1,
     )
     inner_env: dict[str, Value] = dict(given)
-    missing = {name: None for name in function.input if name not in given}
-    walker.constants.standings.learn(function.node)
-    walker.walk([_without(node, missing) for node in function.node] if missing else function.node, inner_env, block, inner)
+    missing = frozenset(name for name in function.input if name not in given)
+    if _key(node) not in walker.functions.met:
+        walker.functions.met.add(_key(node))
+        walker.constants.standings.learn(function.node)
+    walker.walk(walker.functions.nodes_without(function, missing), inner_env, block, inner)
     return [_out(inner_env, name, "the function") for name in function.output]
 
 
-def _without(node: onnx.NodeProto, missing: Mapping[str, None]) -> onnx.NodeProto:
+def _without(node: onnx.NodeProto, missing: frozenset[str]) -> onnx.NodeProto:
     """A node whose inputs that the caller left out have no names."""
-    if not any(name in missing for name in node.input):
+    if not any(name in missing for name in reads_of(node)):
         return node
     changed = type(node)()
     changed.CopyFrom(node)
     changed.input[:] = ["" if name in missing else name for name in node.input]
+    for attribute in changed.attribute:
+        for graph in [attribute.g] if attribute.type == _GRAPH else attribute.graphs:
+            nodes = [_without(inner, missing) for inner in graph.node]
+            del graph.node[:]
+            graph.node.extend(nodes)
     return changed
 
 
@@ -156,7 +174,6 @@ def inside(
     walker: Walker, graph: onnx.GraphProto, given: Mapping[str, Value], env: Env, block: Block, context: Context, scope: str
 ) -> list[Value]:
     """Walk a graph inside a node, which sees the values around it; the values of its outputs."""
-    walker.constants.standings.learn(graph.node)
     inner_env: Env = ChainMap({**walker.constants.initialisers(graph), **given}, *(env.maps if isinstance(env, ChainMap) else [env]))
     declared = Declared([*graph.value_info, *graph.output])
     inner = type(context)(context.opsets, declared, scope, context.attributes, context.depth + 1)
@@ -196,6 +213,12 @@ def _if(walker: Walker, node: onnx.NodeProto, values: Sequence[Value | None], en
             "upper bound: of an If whose condition only data knows, the branch with more FLOPs is counted; choose with --branch then|else"
         ] = None
         walker.facts.data_dependent.append(("ai.onnx::If", scope))
+    elif any(a.type is not b.type for a, b in zip(results["then"], results["else"], strict=False)):
+        walker.facts.notes[
+            f"the branches of an If whose condition only data knows give different shapes, of which those of the {best} branch are used; "
+            "choose with --branch then|else"
+        ] = None
+        walker.facts.data_dependent.append(("ai.onnx::If", scope))
     block.entries += walked[best].entries
     return results[best]
 
@@ -208,92 +231,8 @@ def _cost(block: Block, walker: Walker) -> tuple[int, int, int, int]:
     return unknown, sum(c.flops * n for c, n in known), sum(c.access_bytes * n for c, n in known), sum(n for _, n in costs)
 
 
-def _loop(walker: Walker, node: onnx.NodeProto, values: Sequence[Value | None], env: Env, block: Block, context: Context) -> list[Value]:
-    """``Loop(M, condition, carried...)``: the body as often as it runs where that is known; else once, and marked."""
-    body = attributes_of(node)["body"]
-    carried = [value for value in values[2:] if value is not None]
-    turns = _known_turns(values)
-    scope = walker.scope_of(node, context)
-    if turns == 0:
-        return [*carried, *(_stacked(name.name, None, 0) for name in body.output[1 + len(carried) :])]
-    facts: tuple[list[Any], ...] = (walker.facts.unknown, walker.facts.data_dependent, walker.facts.misfits)
-    before = [len(fact) for fact in facts]
-    once = _turn(walker, body, carried, None, env, context, scope)
-    stays = all(a.type is b.type and a.type is not None for a, b in zip(carried, once[1][1:], strict=False))
-    if turns is not None and (not stays or once[2]) and turns <= _MOST_TURNS:
-        for fact, length in zip(facts, before, strict=True):
-            del fact[length:]  # what one turn of any number does not know, each turn by itself may
-        return _turn_by_turn(walker, body, carried, turns, env, block, context, scope)
-    condition_may_end = not _always_true(once[1][0])
-    if turns is None:
-        walker.facts.notes["a Loop whose number of turns only data knows is counted per turn: one turn of each"] = None
-        walker.facts.data_dependent.append(("ai.onnx::Loop", scope))
-    elif condition_may_end:
-        walker.facts.notes["upper bound: a Loop that its condition may end early is counted with all its turns"] = None
-        walker.facts.data_dependent.append(("ai.onnx::Loop", scope))
-    block.repeat(once[0], 1 if turns is None else turns)
-    results = once[1][1:]
-    scans = [_stacked(value.name, value, 1 if turns is None else turns) for value in results[len(carried) :]]
-    return [*results[: len(carried)], *(_placed(walker, value) for value in scans)]
-
-
-def _known_turns(values: Sequence[Value | None]) -> int | None:
-    most = values[0] if values else None
-    condition = values[1] if len(values) > 1 else None
-    if condition is not None and condition.data is not None and not condition.data.any():
-        return 0
-    if most is None or most.data is None:
-        return None
-    turns = int(most.data.reshape(-1)[0])
-    return max(turns, 0) if turns < 2**31 else None
-
-
-def _always_true(condition: Value) -> bool:
-    """Whether the condition that a body returns is the constant true, or what it was given."""
-    return condition.name == "" or (condition.data is not None and bool(condition.data.all()))
-
-
-def _turn(
-    walker: Walker, body: onnx.GraphProto, carried: Sequence[Value], turn: int | None, env: Env, context: Context, scope: str
-) -> tuple[Block, list[Value], bool]:
-    """One turn: its ops, the results, and whether a shape in it is not known, or only bounded."""
-    import numpy as np
-
-    inner = Block()
-    names = [value.name for value in body.input]
-    count = Value(names[0], "int64", TensorType.of((), "int64"), None if turn is None else np.asarray(turn))
-    condition = Value(names[1] if len(names) > 1 else "", "bool", TensorType.of((), "bool"), np.asarray(True))
-    if turn is None:  # what a later turn carries is not known
-        carried = [Value(v.name, v.dtype, v.type, None, v.items, tensor=v.tensor) for v in carried]
-    given = dict(zip(names, [count, condition, *carried], strict=False))
-    before = len(walker.facts.unknown) + len(walker.facts.data_dependent)
-    results = inside(walker, body, given, env, inner, context, scope)
-    return inner, results, len(walker.facts.unknown) + len(walker.facts.data_dependent) > before
-
-
-def _turn_by_turn(
-    walker: Walker, body: onnx.GraphProto, carried: list[Value], turns: int, env: Env, block: Block, context: Context, scope: str
-) -> list[Value]:
-    scans: list[list[Value]] = []
-    for turn in range(turns):
-        inner, results, _ = _turn(walker, body, carried, turn, env, context, scope)
-        block.entries += inner.entries
-        scans.append(results[1 + len(carried) :])
-        carried = results[1 : 1 + len(carried)]
-        if results[0].data is not None and not results[0].data.any():
-            break
-    stacked = [_placed(walker, _stacked(column[0].name, column[0], len(column))) for column in zip(*scans, strict=True)]
-    return [*carried, *stacked]
-
-
-def _stacked(name: str, value: Value | None, turns: int) -> Value:
-    """What a scan output becomes: its turns side by side."""
-    if value is None or value.type is None:
-        return Value(name, "undefined" if value is None else value.dtype)
-    return Value(name, value.dtype, TensorType.of((turns, *value.type.shape), value.dtype))
-
-
-def _placed(walker: Walker, value: Value) -> Value:
+def placed(walker: Walker, value: Value) -> Value:
+    """A value that has a place in the traced graph, if its type is known."""
     if value.type is not None and value.tensor is None:
         value.tensor = walker.tensor(value.type, role="constant", name=value.name)
     return value
@@ -316,13 +255,12 @@ def _scan(walker: Walker, node: onnx.NodeProto, values: Sequence[Value | None], 
     results = inside(walker, body, dict(zip(names, given, strict=False)), env, inner, context, walker.scope_of(node, context))
     if turns is None:
         walker.facts.notes["a Scan over a sequence of unknown length is counted per element: one element of each"] = None
-    block.repeat(inner, (turns or 1) * rows)
+    times = 1 if turns is None else turns
+    block.repeat(inner, times * rows)
     kept = [Value(v.name, v.dtype, s.type if s is not None else v.type) for v, s in zip(results, states, strict=False)]
     out_axes = attributes.get("scan_output_axes", (0,) * (len(results) - len(kept)))
-    scans = [
-        _inserted(value, axis, turns or 1, rows if batched else None) for value, axis in zip(results[len(kept) :], out_axes, strict=False)
-    ]
-    return [_placed(walker, value) for value in (*kept, *scans)]
+    scans = [_inserted(value, axis, times, rows if batched else None) for value, axis in zip(results[len(kept) :], out_axes, strict=False)]
+    return [placed(walker, value) for value in (*kept, *scans)]
 
 
 def _lengths(sequences: Sequence[Value | None], axes: Sequence[int], batched: bool) -> tuple[int | None, int]:
@@ -339,7 +277,7 @@ def _element(walker: Walker, value: Value | None, axes: Sequence[int]) -> Value:
     rank = len(value.type.shape)
     gone = {axis % rank for axis in axes}
     shape = [size for axis, size in enumerate(value.type.shape) if axis not in gone]
-    return _placed(walker, Value(value.name, value.dtype, TensorType.of(shape, value.dtype)))
+    return placed(walker, Value(value.name, value.dtype, TensorType.of(shape, value.dtype)))
 
 
 def _inserted(value: Value, axis: int, turns: int, rows: int | None) -> Value:
@@ -377,7 +315,7 @@ def _map(walker: Walker, node: onnx.NodeProto, values: Sequence[Value | None], e
     ]
 
 
-_HANDLERS: dict[str, Handler] = {"If": _if, "Loop": _loop, "Scan": _scan, "SequenceMap": _map}
+_HANDLERS: dict[str, Handler] = {"If": _if, "Scan": _scan, "SequenceMap": _map}
 
 
 def handled_ops() -> list[str]:

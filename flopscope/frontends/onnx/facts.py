@@ -53,9 +53,28 @@ class Facts:
 
     notes: dict[str, None] = field(default_factory=dict)
     data_dependent: list[tuple[str, str]] = field(default_factory=list)
+    guessed: set[str] = field(default_factory=set)
+    """Values whose shapes are bounds, or those of one branch or turn."""
     unknown: list[str] = field(default_factory=list)
     """Ops that are not counted because a shape is not known."""
     repeated: list[str] = field(default_factory=list)
     """Constants that the file holds twice, with different values."""
     misfits: list[str] = field(default_factory=list)
     """Calls that the sizes which were chosen here do not fit."""
+
+    def mark(self) -> Facts:
+        """What is known up to here, to come back to."""
+        marked = Facts(dict(self.notes))
+        for fact, copy in zip(self._lists(), marked._lists(), strict=True):
+            copy[:] = fact
+        return marked
+
+    def undo(self, marked: Facts) -> None:
+        """Come back to what was known at a mark."""
+        self.notes.clear()
+        self.notes.update(marked.notes)
+        for fact, before in zip(self._lists(), marked._lists(), strict=True):
+            fact[:] = before
+
+    def _lists(self) -> tuple[list[Any], ...]:
+        return self.data_dependent, self.unknown, self.repeated, self.misfits

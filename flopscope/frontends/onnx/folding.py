@@ -55,7 +55,12 @@ def _shape(op: str, value: Value | None, attributes: Attributes) -> list[Array] 
 
 
 def _elementwise(function: Callable[..., Any]) -> Fold:
-    return lambda data, _, __: function(*data)
+    def fold_one(data: Sequence[Any], attributes: Attributes, _: int) -> Any:
+        if "axis" in attributes:
+            raise ValueError("before version 7, an axis says where the second operand lies: not as in NumPy")
+        return function(*data)
+
+    return fold_one
 
 
 def _divide(data: Sequence[Any], _: Attributes, __: int) -> Any:
@@ -175,7 +180,7 @@ def _range(data: Sequence[Any], _: Attributes, __: int) -> Any:
 def _reduction(function: Callable[..., Any]) -> Fold:
     def reduce(data: Sequence[Any], attributes: Attributes, _: int) -> Any:
         axes = _axes(data, attributes)
-        if axes is not None and not axes and attributes.get("noop_with_empty_axes", 0):
+        if not axes and attributes.get("noop_with_empty_axes", 0):
             return data[0]
         found = function(data[0], axis=axes or None, keepdims=bool(attributes.get("keepdims", 1)))
         return np.asarray(found, data[0].dtype)
@@ -186,7 +191,10 @@ def _reduction(function: Callable[..., Any]) -> Fold:
 def _arg(function: Callable[..., Any]) -> Fold:
     def arg(data: Sequence[Any], attributes: Attributes, _: int) -> Any:
         axis = attributes.get("axis", 0)
-        found = function(data[0], axis=axis)
+        if attributes.get("select_last_index", 0):
+            found = data[0].shape[axis] - 1 - function(np.flip(data[0], axis), axis=axis)
+        else:
+            found = function(data[0], axis=axis)
         return np.asarray(np.expand_dims(found, axis) if attributes.get("keepdims", 1) else found, np.int64)
 
     return arg
@@ -210,7 +218,8 @@ def _one_hot(data: Sequence[Any], attributes: Attributes, _: int) -> Any:
     axis = attributes.get("axis", -1)
     if data[0].size * depth > MOST_ELEMENTS:
         raise MemoryError("it is large")
-    hot = np.expand_dims(data[0] % depth, axis) == np.arange(depth).reshape(
+    places = np.where((data[0] < -depth) | (data[0] >= depth), -1, data[0] % depth)  # what lies outside is nowhere
+    hot = np.expand_dims(places, axis) == np.arange(depth).reshape(
         [depth if i == axis % (data[0].ndim + 1) else 1 for i in range(data[0].ndim + 1)]
     )
     return np.where(hot, on, off)

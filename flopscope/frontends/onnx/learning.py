@@ -53,7 +53,7 @@ class Known:
     bounded: bool = False
     """Whether sizes that only data knows were bounded."""
     local: bool = False
-    """Whether it holds for this model only: what the file declares, or the sizes that were chosen, went into it."""
+    """Whether it holds for this node only: what the file declares, or the sizes that were chosen, may have gone into it."""
     unknown: bool = False
     """Whether a shape is missing."""
     stands_for_weight: bool = False
@@ -89,7 +89,7 @@ class Learner:
         outer = repr(context.attributes) if context.attributes and any(a.ref_attr_name for a in node.attribute) else ""
         keys = tuple([None if value is None else value.key for value in values])
         opset = context.opset(node.domain)
-        key = (node.op_type, node.domain, opset, attributes, outer, keys, tuple([name != "" for name in node.output]))
+        key = (self._price, node.op_type, node.domain, opset, attributes, outer, keys, tuple([name != "" for name in node.output]))
         found = _memo.get(key)
         if found is None:
             found = self._learned(node, values, attributes_of(node, context.attributes), opset, context)
@@ -129,7 +129,7 @@ class Learner:
             if type is not None:
                 check_size(names[position], type.shape)
             outputs.append((dtype, type, data))
-        local = any(name in context.declared and not _is_settled(shape) for name, (_, shape) in zip(names, inferred, strict=False))
+        local = any(name and (dtype == UNDEFINED or not _is_settled(shape)) for name, (dtype, shape) in zip(names, inferred, strict=False))
         pieces, notes = self._pieces(node, domain, opset, values, attributes, outputs)
         unknown = any(piece.signature.kind == SHAPE_UNKNOWN for piece in pieces)
         fills = not domain and node.op_type == "ConstantOfShape" and outputs[0][1] is not None

@@ -22,7 +22,7 @@ def in_order(nodes: Sequence[onnx.NodeProto], known: Mapping[str, Any]) -> list[
     maker = {name: position for position, node in enumerate(nodes) for name in node.output if name}
     waits: list[set[int]] = []
     for position, node in enumerate(nodes):
-        read = [name for name in _reads(node) if name and name not in known]
+        read = [name for name in reads_of(node) if name and name not in known]
         waits.append({maker[name] for name in read if name in maker and maker[name] != position})
         if any(maker.get(name) == position for name in read):
             raise InputError(f"the node {node.name or node.op_type!r} reads its own output: a cycle")
@@ -51,7 +51,7 @@ def _sorted(waits: list[set[int]], readers: Mapping[int, list[int]], nodes: Sequ
     return order
 
 
-def _reads(node: onnx.NodeProto) -> Iterator[str]:
+def reads_of(node: onnx.NodeProto) -> Iterator[str]:
     """The values that a node reads, those that graphs inside it take from outside among them."""
     yield from node.input
     for attribute in node.attribute:
@@ -60,4 +60,4 @@ def _reads(node: onnx.NodeProto) -> Iterator[str]:
             for inner in graph.node:
                 own.update(inner.output)
             for inner in graph.node:
-                yield from (name for name in _reads(inner) if name not in own)
+                yield from (name for name in reads_of(inner) if name not in own)

@@ -17,6 +17,7 @@ from flopscope.frontends.onnx.external import check_external
 from flopscope.frontends.onnx.facts import Context, Declared
 from flopscope.frontends.onnx.inputs import CHOICES, Inputs
 from flopscope.frontends.onnx.learning import Price
+from flopscope.frontends.onnx.order import reads_of
 from flopscope.frontends.onnx.reading import Source, read
 from flopscope.frontends.onnx.values import Value
 from flopscope.frontends.onnx.walker import Walker
@@ -80,7 +81,7 @@ def trace(
 
 
 def trace_values(model: Any, inputs: Sequence[Any] = (), *, dims: Mapping[str, int] | None = None) -> list[Value]:
-    """The values of the main graph with what is known of them, as `trace` infers it.
+    """The values of the main graph with what is known of them for sure: without types that are bounds, or those of one branch or turn.
 
     Raises:
         FlopscopeError: as `trace` does.
@@ -88,7 +89,11 @@ def trace_values(model: Any, inputs: Sequence[Any] = (), *, dims: Mapping[str, i
     with _explained(model):
         source = model if isinstance(model, Source) else read(model)
         walker = _fitting(source, inputs, {}, dims or {}, "costlier", _unpriced)[0]
-        return [replace(value, name=name) for name, value in walker.values.items()]
+        guessed = set(walker.facts.guessed)
+        for node in source.proto.graph.node:
+            if any(name in guessed for name in reads_of(node)):
+                guessed.update(node.output)
+        return [replace(value, name=name, type=None if name in guessed else value.type) for name, value in walker.values.items()]
 
 
 @contextmanager

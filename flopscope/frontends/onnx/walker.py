@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from flopscope.errors import InputError, RuleError
-from flopscope.frontends.onnx import control, flex_attention, sequences
+from flopscope.frontends.onnx import control, flex_attention, loops, sequences
 from flopscope.frontends.onnx.attributes import attributes_of
 from flopscope.frontends.onnx.blocks import Block, Pending
 from flopscope.frontends.onnx.constants import Constants
@@ -36,9 +36,9 @@ class Walker:
         self.price = price
         self.branch = branch
         self.scopes = Scopes()
+        self.functions = control.Functions(model)
         self.constants = Constants(self)
         self.facts = Facts()
-        self.functions = control.Functions(model)
         self.values: Mapping[str, Value] = {}
         """The values of the main graph, once it was walked."""
         self._learner = Learner(inputs, self.facts, price)
@@ -90,7 +90,10 @@ class Walker:
             if name in own:
                 raise InputError(f"the value {name!r} is made a second time")
         handler = self._handler_of(node, domain, op)
+        before = len(self.facts.data_dependent)
         results = self.call(node, values, block, context) if handler is None else handler(self, node, values, env, block, context)
+        if len(self.facts.data_dependent) > before:
+            self.facts.guessed.update(outputs)
         for name, value in zip(outputs, results, strict=False):
             if name:
                 own[name] = value
@@ -100,7 +103,8 @@ class Walker:
         if self.functions.find(node) is not None:
             return control.handler_of(node, self.functions)
         if (domain, op) not in self._handlers:
-            handler = control.handler_of(node, self.functions) or sequences.handler_of(node) or flex_attention.handler_of(node)
+            handler = control.handler_of(node, self.functions) or loops.handler_of(node)
+            handler = handler or sequences.handler_of(node) or flex_attention.handler_of(node)
             self._handlers[domain, op] = handler
         return self._handlers[domain, op]
 

@@ -1,12 +1,13 @@
 """Which tensors of a file are parameters, which are buffers, and which are constants: ONNX does not say.
 
 Parameters are floating-point initialisers, and integer ones that a quantised op uses as weights. Running statistics of batch norms,
-scales and zero points are buffers. Integers elsewhere, single numbers that no layer calls a weight, and small constants are neither.
+scales and zero points are buffers. Integers elsewhere, single numbers that no layer calls a weight, and numbers that say what an op
+does, such as the scales of a resize, are neither.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from flopscope.frontends.onnx.dtypes import FLOATING, INTEGER
@@ -51,6 +52,11 @@ _BUFFERS |= {
     "QLinearConcat": (0, 1), "QLinearSoftmax": (1, 2, 3, 4), "QOrderedMatMul": (1, 3, 4),
     "RotaryEmbedding": (1, 2, 3),
 }  # fmt: skip
+_SETTINGS: dict[str, tuple[int, ...]] = {
+    "Resize": (1, 2), "Upsample": (1,), "OneHot": (1, 2), "STFT": (2,), "NonMaxSuppression": (2, 3, 4), "Clip": (1, 2), "Pad": (2,),
+    "Range": (0, 1, 2), "Dropout": (1, 2), "MelWeightMatrix": (0, 1, 2, 3, 4),
+}  # fmt: skip
+"""The inputs of each op that say what it does: scales, bounds, windows."""
 _PACKED: dict[str, tuple[tuple[int, ...], str]] = {
     "MatMulNBits": ((1,), "bits"), "QMoE": ((2, 5, 8), "expert_weight_bits"), "GatherBlockQuantized": ((0,), "bits"),
     "MatMulBnb4": ((1,), ""),
@@ -58,25 +64,74 @@ _PACKED: dict[str, tuple[tuple[int, ...], str]] = {
 """The inputs of each op in which a byte may hold several weights, and the attribute that says of how many bits (4 without it)."""
 
 
+Function = tuple[str, str, str]
+"""What a local function is called by: domain, name and overload."""
+_GRAPH, _GRAPHS = 5, 10
+_MOVING = frozenset(("Concat", "Unsqueeze", "Squeeze", "Transpose", "Reshape", "Slice", "Identity", "Cast"))
+
+
 class Standings:
     """The standing of each tensor that a file holds, by how the nodes use it."""
 
-    def __init__(self) -> None:
+    def __init__(self, functions: Mapping[Function, onnx.FunctionProto] | None = None) -> None:
         self._weights: set[str] = set()
         self._buffers: set[str] = set()
         self._packed: dict[str, tuple[int, tuple[int, ...]]] = {}
+        self._moved: set[str] = set()
+        self._settings: set[str] = set()
+        self._functions = functions or {}
+        self._uses: dict[Function, tuple[tuple[int, ...], tuple[int, ...]]] = {}
         self.origins = Origins()
 
     def learn(self, nodes: Iterable[onnx.NodeProto]) -> None:
-        """See how nodes use tensors."""
+        """See how nodes use tensors, those in the graphs inside them too, and those of the functions that they call."""
+        nodes = list(nodes)
+        self._learn_moved(nodes)
         for node in nodes:
             op, names = node.op_type, node.input
-            for table, found in ((_WEIGHTS, self._weights), (_BUFFERS, self._buffers)):
-                for position in table.get(op, ()):
+            weights, buffers = _WEIGHTS.get(op, ()), _BUFFERS.get(op, ())
+            if self._functions:
+                weights, buffers = self._uses_of((node.domain, op, getattr(node, "overload", ""))) or (weights, buffers)
+            settings = _SETTINGS.get(op, ())
+            for positions, found in ((weights, self._weights), (buffers, self._buffers), (settings, self._settings)):
+                for position in positions:
                     if position < len(names) and names[position]:
                         found.add(names[position])
             if op in _PACKED:
                 self._learn_packed(node)
+            for attribute in node.attribute:
+                if attribute.type in (_GRAPH, _GRAPHS):
+                    for graph in (attribute.g, *attribute.graphs):
+                        self.learn(graph.node)
+
+    def _learn_moved(self, nodes: Sequence[onnx.NodeProto]) -> None:
+        """See which tensors become the weights of a layer once their elements were moved: stacked, turned, reshaped.
+
+        Products of any two values tell nothing here: exporters write positions that meet frequencies so.
+        """
+        for node in reversed(nodes):
+            if node.op_type in _MOVING:
+                if any(name in self._moved for name in node.output):
+                    self._moved.update(node.input if node.op_type == "Concat" else node.input[:1])
+            elif node.op_type not in ("MatMul", "FusedMatMul"):
+                self._moved.update(node.input[position] for position in _WEIGHTS.get(node.op_type, ()) if position < len(node.input))
+
+    def _uses_of(self, key: Function) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
+        """Which inputs of a function its nodes use as weights, and which as buffers; ``None`` for what is no function."""
+        function = self._functions.get(key)
+        if function is None:
+            return None
+        if key not in self._uses:
+            self._uses[key] = (), ()  # where it calls itself, which is refused later
+            inner = Standings(self._functions)
+            inner._uses = self._uses
+            inner.learn(function.node)
+            names = list(function.input)
+            weights, buffers = (
+                tuple(position for position, name in enumerate(names) if name in found) for found in (inner._weights, inner._buffers)
+            )
+            self._uses[key] = weights, buffers
+        return self._uses[key]
 
     def _learn_packed(self, node: onnx.NodeProto) -> None:
         positions, attribute = _PACKED[node.op_type]
@@ -109,6 +164,6 @@ class Standings:
             return "parameter" if known else "constant"
         if name in self._weights and (dtype in FLOATING or dtype in INTEGER):
             return "parameter"
-        if constant or dtype not in FLOATING:
+        if dtype not in FLOATING or (constant and name not in self._moved):
             return "constant"
-        return "parameter" if elements != 1 else "constant"
+        return "parameter" if elements != 1 and name not in self._settings else "constant"

@@ -171,3 +171,24 @@ def test_control_flow_by_name(tmp_path: Path) -> None:
     onnx.save(model(nodes, [value("x", [4, 8])], [value("y", None)], [weight("w", [8, 8]), ints("unused", [1])]), path)
     assert "256" in _run("analyze", path, "--exact").stdout
     assert "MACs    0" in _run("analyze", path, "--branch", "else").stdout
+
+
+@pytest.mark.parametrize("option", ["--bits", "--strict", "--check", "--assume=w8a8", "--convention=paper"])
+def test_what_is_for_one_size_is_not_ignored_over_several(path: Path, option: str) -> None:
+    result = _run("analyze", path, "--dim", "batch=1..8", "--dim", "seq=4", option)
+    assert result.exit_code == 2
+    assert option.partition("=")[0] in result.output
+
+
+def test_shapes_that_are_only_bounds_are_not_written_back(tmp_path: Path) -> None:
+    nodes = [
+        node("NonZero", ["x"], ["places"]),
+        node("Transpose", ["places"], ["rows"]),
+        node("Relu", ["x"], ["h"]),
+    ]
+    onnx.save(model(nodes, [value("x", [3, 4])], [value("rows", None, 7), value("h", None)]), tmp_path / "m.onnx")
+    result = _run("analyze", tmp_path / "m.onnx", "--save-shapes", tmp_path / "out.onnx")
+    assert result.exit_code == 0, result.output
+    written = onnx.load(tmp_path / "out.onnx").graph
+    shapes = {found.name: [dim.dim_value for dim in found.type.tensor_type.shape.dim] for found in (*written.value_info, *written.output)}
+    assert shapes == {"rows": [], "h": [3, 4]}

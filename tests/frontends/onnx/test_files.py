@@ -149,4 +149,4 @@ def test_contractions_equal_a_second_count() -> None:
             counts[row.op.partition("::")[2]] = counts.get(row.op.partition("::")[2], 0) + row.cost.macs
         assert {op: counts.get(op, 0) for op in wanted} == wanted, name
         compared += 1
-    assert compared >= 40
+    assert compared > len(_SOUND) // 5

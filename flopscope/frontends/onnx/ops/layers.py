@@ -98,10 +98,18 @@ _REDUCTIONS = {
 }  # fmt: skip
 
 
+_PLAIN = ("ReduceSum", "ReduceProd", "ReduceMax", "ReduceMin", "ReduceMean")
+"""Reductions that leave an element as it is where there is nothing to reduce."""
+
+
 @lowers(*_REDUCTIONS)
 def reduce(call: Call) -> None:
     """``[*] = reduce([*, d], axes?)``: axes are an attribute in early versions, an input later."""
-    call.add(_REDUCTIONS[call.op], call.out, input=call[0], axes=call.get(1))
+    axes = call.get(1)
+    if call.attr("noop_with_empty_axes", 0) and not call.attr("axes") and (axes is None or not axes.type.elements) and call.op in _PLAIN:
+        call.add("view", call.out, view=True, input=call[0])
+        return
+    call.add(_REDUCTIONS[call.op], call.out, input=call[0], axes=axes)
 
 
 @lowers("ReduceSumSquare", "ReduceLogSum")

@@ -23,15 +23,26 @@ def unary(values: Sequence[Value | None], _: Mapping[str, Any], outputs: int) ->
 
 
 @infers("Add", "Sub", "Mul", "Div", "Pow", "PRelu")
-def binary(values: Sequence[Value | None], _: Mapping[str, Any], __: int) -> list[Typed]:
+def binary(values: Sequence[Value | None], attributes: Mapping[str, Any], _: int) -> list[Typed]:
     """Two operands of one type, broadcast together."""
-    return [(_first_dtype(values), broadcast_shape(values))]
+    return [(_first_dtype(values), _together(values, attributes))]
 
 
 @infers("Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual", "And", "Or", "Xor")
-def comparison(values: Sequence[Value | None], _: Mapping[str, Any], __: int) -> list[Typed]:
+def comparison(values: Sequence[Value | None], attributes: Mapping[str, Any], _: int) -> list[Typed]:
     """Two operands, broadcast together, give booleans."""
-    return [("bool", broadcast_shape(values))]
+    return [("bool", _together(values, attributes))]
+
+
+def _together(values: Sequence[Value | None], attributes: Mapping[str, Any]) -> tuple[int, ...] | None:
+    """The shape of two operands together. Before version 7 an axis could say where the dimensions of the second one begin in the first."""
+    if "axis" in attributes and attributes.get("broadcast", 0) and len(values) == 2:
+        first, second = (None if value is None or value.type is None else value.type.shape for value in values)
+        if first is not None and second is not None:
+            axis = attributes["axis"] + (len(first) if attributes["axis"] < 0 else 0)
+            if all(a == b or b == 1 for a, b in zip(first[axis:], second, strict=False)) and axis + len(second) <= len(first):
+                return first
+    return broadcast_shape(values)
 
 
 def _first_dtype(values: Sequence[Value | None]) -> str:
