@@ -204,10 +204,14 @@ def main() -> None:
     """Measure, and print the table and the largest graph's time."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--files", default="", help="a part of the names of the files to take; all if not given")
+    parser.add_argument(
+        "--folder", type=Path, help="take the files of this folder instead, such as those of tests.conformance.onnx_exports --keep"
+    )
     parser.add_argument("--json", type=Path, default=Path("benchmarks/results/onnx.json"), help="where outcomes go")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        paths = [path for path in files(Path(folder)) if given.files in str(path)]
+        listed = files(Path(folder)) if given.folder is None else sorted(given.folder.rglob("*.onnx"))
+        paths = [path for path in listed if given.files in str(path)]
         outcomes = run([OWN, TOOL, SIM], paths)
     given.json.parent.mkdir(parents=True, exist_ok=True)
     given.json.write_text(json.dumps([asdict(one) for one in outcomes], indent=1))
