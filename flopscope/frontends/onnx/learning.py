@@ -20,7 +20,7 @@ from flopscope.frontends.onnx import (
     shapes_more,
     shapes_standard,
 )
-from flopscope.frontends.onnx.attributes import attributes_of
+from flopscope.frontends.onnx.attributes import attributes_of, resolved
 from flopscope.frontends.onnx.checks import check_size
 from flopscope.frontends.onnx.constants import data_of
 from flopscope.frontends.onnx.dtypes import UNDEFINED
@@ -104,7 +104,8 @@ class Learner:
         key = (self._price, node.op_type, node.domain, opset, attributes, outer, keys, tuple([name != "" for name in node.output]))
         found = _memo.get(key)
         if found is None:
-            found = self._learned(node, values, attributes_of(node, context.attributes), opset, context)
+            node = resolved(node, context.attributes)
+            found = self._learned(node, values, attributes_of(node), opset, context)
             if not found.local:
                 if len(_memo) >= _MOST_KNOWN:
                     _memo.clear()
