@@ -181,7 +181,7 @@ class Learner:
             return dtype, TensorType.of(shape, dtype)  # type: ignore[arg-type]
         declared = context.declared.get(name)
         known = dtype if dtype != UNDEFINED or declared is None else declared[0]
-        for candidate in (shape, None if declared is None else declared[1]):
+        for candidate in (shape, _merged(shape, None if declared is None else declared[1])):
             if candidate is not None:
                 sizes = [self._inputs.bound(size) for size in candidate]
                 if _is_settled(sizes):
@@ -239,6 +239,15 @@ class Learner:
 def _is_settled(shape: Sequence[Any] | None) -> bool:
     """Whether every size of a shape is known and none is negative."""
     return shape is not None and all(isinstance(size, int) and size >= 0 for size in shape)
+
+
+def _merged(inferred: Sequence[Any] | None, declared: Sequence[Any] | None) -> Sequence[Any] | None:
+    """What a file declares, for the sizes that are not inferred; nothing where it declares another number of dimensions."""
+    if inferred is None or declared is None:
+        return declared
+    if len(inferred) != len(declared):
+        return None
+    return [mine if isinstance(mine, int) and mine >= 0 else theirs for mine, theirs in zip(inferred, declared, strict=True)]
 
 
 def _slot(position: int, value: Value | None) -> Slot | None:
