@@ -123,8 +123,10 @@ def _function(
         return results
     target = Block() if functions.folded else block
     functions.running.append(name)
-    results = _function_body(walker, node, function, attributes, values, target, context)
-    functions.running.pop()
+    try:
+        results = _function_body(walker, node, function, attributes, values, target, context)
+    finally:
+        functions.running.pop()
     if functions.folded:
         functions.done[key] = target, results
         block.repeat(target, 1)

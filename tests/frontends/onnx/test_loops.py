@@ -217,3 +217,8 @@ def test_a_branch_that_reads_what_a_later_node_makes_waits_for_it() -> None:
     del found.graph.node[1]
     with pytest.raises(InputError, match="'h', which no input"):
         flopscope.analyze(found)
+
+
+def test_a_loop_without_a_body_is_named() -> None:
+    with pytest.raises(InputError, match="Loop.*no graph"):
+        flopscope.analyze(model([node("Loop", ["m", "", "x"], ["y"])], [value("x", [4])], [value("y", None)], [ints("m", 3)]))
