@@ -27,6 +27,24 @@ def attributes_of(node: onnx.NodeProto, outer: dict[str, Any] | None = None) -> 
     return found
 
 
+def resolved(node: onnx.NodeProto, outer: dict[str, Any] | None) -> onnx.NodeProto:
+    """A node of a local function whose attributes are those of its call where it refers to them, as ONNX's inference needs it."""
+    if not any(attribute.ref_attr_name for attribute in node.attribute):
+        return node
+    from onnx import helper
+
+    whole = type(node)()
+    whole.CopyFrom(node)
+    del whole.attribute[:]
+    for attribute in node.attribute:
+        value = (outer or {}).get(attribute.ref_attr_name) if attribute.ref_attr_name else None
+        if not attribute.ref_attr_name:
+            whole.attribute.append(attribute)
+        elif value is not None:
+            whole.attribute.append(helper.make_attribute(attribute.name, value, attr_type=attribute.type or None))
+    return whole
+
+
 def value_of(attribute: onnx.AttributeProto) -> Any:
     """The value of one attribute."""
     kind = attribute.type

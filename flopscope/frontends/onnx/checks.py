@@ -52,13 +52,18 @@ def check_model(model: onnx.ModelProto) -> dict[str, int]:
 
 
 def _check_names(graph: onnx.GraphProto) -> None:
-    _refuse_repeated((tensor.name for tensor in graph.initializer), "initializers")
-    _refuse_repeated((value.name for value in graph.input), "inputs")
-    _refuse_repeated((value.name for value in graph.value_info), "entries of value_info")
-    _refuse_repeated((node.name for node in graph.node if node.name), "nodes")
+    refuse_repeated((tensor.name for tensor in graph.initializer), "initializers")
+    refuse_repeated((value.name for value in graph.input), "inputs")
+    refuse_repeated((value.name for value in graph.value_info), "entries of value_info")
+    refuse_repeated((node.name for node in graph.node if node.name), "nodes")
 
 
-def _refuse_repeated(names: Iterable[str], what: str) -> None:
+def refuse_repeated(names: Iterable[str], what: str) -> None:
+    """Refuse names that stand for two things.
+
+    Raises:
+        InputError: names the first of them.
+    """
     seen: set[str] = set()
     for name in names:
         if name in seen:

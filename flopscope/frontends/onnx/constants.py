@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from flopscope.errors import InputError
-from flopscope.frontends.onnx.checks import check_tensors
+from flopscope.frontends.onnx.checks import check_tensors, refuse_repeated
 from flopscope.frontends.onnx.dtypes import FLOATING, NAMES, UNDEFINED, name_of, numpy_dtype
 from flopscope.frontends.onnx.thin import KEPT_BYTES
 from flopscope.frontends.onnx.values import Array, Value
@@ -55,6 +55,8 @@ class Constants:
         known = self._graphs.get(id(graph))
         if known is not None:
             return known[1]
+        check_tensors(graph.initializer)
+        refuse_repeated((tensor.name for tensor in graph.initializer), "initializers")
         values = {tensor.name: self._value(tensor.name, tensor, constant=False) for tensor in graph.initializer}
         for sparse in graph.sparse_initializer:
             values[sparse.values.name] = self._sparse(sparse)

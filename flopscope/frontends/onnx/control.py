@@ -12,6 +12,7 @@ from flopscope.frontends.onnx.blocks import Block, flattened
 from flopscope.frontends.onnx.dtypes import UNDEFINED
 from flopscope.frontends.onnx.facts import Declared
 from flopscope.frontends.onnx.order import reads_of
+from flopscope.frontends.onnx.sites import Site
 from flopscope.frontends.onnx.values import Value
 from flopscope.graph import TensorType
 
@@ -122,8 +123,10 @@ def _function(
         return results
     target = Block() if functions.folded else block
     functions.running.append(name)
-    results = _function_body(walker, node, function, attributes, values, target, context)
-    functions.running.pop()
+    try:
+        results = _function_body(walker, node, function, attributes, values, target, context)
+    finally:
+        functions.running.pop()
     if functions.folded:
         functions.done[key] = target, results
         block.repeat(target, 1)
@@ -247,10 +250,11 @@ def _scan(walker: Walker, node: onnx.NodeProto, values: Sequence[Value | None], 
     states, sequences = values[: len(values) - scanned], values[len(values) - scanned :]
     axes = attributes.get("scan_input_axes", (0,) * scanned)
     drop = [(axis + 1 if batched else axis) for axis in axes]
-    given: list[Value] = [_element(walker, state, [0] if batched else []) for state in states]
-    given += [_element(walker, value, [0, axis] if batched else [axis]) for value, axis in zip(sequences, drop, strict=False)]
     turns, rows = _lengths(sequences, drop, batched)
     inner = Block()
+    site = Site(walker, node, env, inner, context)
+    given: list[Value] = [_element(site, state, [0] if batched else []) for state in states]
+    given += [_element(site, value, [0, axis] if batched else [axis]) for value, axis in zip(sequences, drop, strict=False)]
     names = [value.name for value in body.input]
     results = inside(walker, body, dict(zip(names, given, strict=False)), env, inner, context, walker.scope_of(node, context))
     if turns is None:
@@ -270,14 +274,19 @@ def _lengths(sequences: Sequence[Value | None], axes: Sequence[int], batched: bo
     return None, 1
 
 
-def _element(walker: Walker, value: Value | None, axes: Sequence[int]) -> Value:
-    """One element of a sequence: its type without some axes."""
+def _element(site: Site, value: Value | None, axes: Sequence[int]) -> Value:
+    """One element of a sequence, of a type without some axes: a view of it."""
     if value is None or value.type is None:
         return Value("", "undefined" if value is None else value.dtype)
     rank = len(value.type.shape)
     gone = {axis % rank for axis in axes}
     shape = [size for axis, size in enumerate(value.type.shape) if axis not in gone]
-    return placed(walker, Value(value.name, value.dtype, TensorType.of(shape, value.dtype)))
+    found = Value(value.name, value.dtype, TensorType.of(shape, value.dtype))
+    if gone:
+        site.add("select", {"input": value.type}, [value], [found], view=True)
+    else:
+        found.tensor = site.walker.place_of(value)
+    return found
 
 
 def _inserted(value: Value, axis: int, turns: int, rows: int | None) -> Value:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from flopscope.errors import InputError, OptionError
 from flopscope.frontends.onnx.checks import check_size
 from flopscope.frontends.onnx.dtypes import CODES, NAMES, UNDEFINED
+from flopscope.frontends.onnx.expressions import computed
 from flopscope.frontends.onnx.types.inference import shape_of
 from flopscope.frontends.onnx.values import Value
 from flopscope.graph import TensorType
@@ -165,9 +166,23 @@ class Inputs:
             return 0
         if isinstance(size, str) and size in self.dims:
             return self.dims[size]
+        if isinstance(size, str) and size not in self.defaults:
+            written = computed(size, self._size_of)
+            if written is not None:
+                return written
         key = size if isinstance(size, str) else f"{name}[{position}]"
         learned = self._learned.get((name, position - len(shape)))
         return self.defaults.setdefault(key, learned or self._default(key if isinstance(size, str) else "", position, shape))
+
+    def _size_of(self, wanted: str) -> int | None:
+        """The size of a dimension that some input has, given or chosen; ``None`` where no input has one of that name."""
+        if wanted in self.dims:
+            return self.dims[wanted]
+        for name, declared in self._declared.items():
+            shape = shape_of(declared.type.tensor_type) or ()
+            if wanted in shape:
+                return self._size(name, shape.index(wanted), wanted, shape)
+        return None
 
     def _default(self, name: str, position: int, shape: Sequence[Any]) -> int:
         """A size for an open dimension: one for the batch, a length for tokens, a side for images, and else one."""
@@ -190,7 +205,8 @@ class Inputs:
     def bound(self, size: int | str | None) -> int | None:
         """The size of a dimension by its name, or the number that it is already."""
         if isinstance(size, str):
-            return self.dims.get(size, self.defaults.get(size))
+            found = self.dims.get(size, self.defaults.get(size))
+            return computed(size, lambda name: self.dims.get(name, self.defaults.get(name))) if found is None else found
         return size
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flopscope.cost import Cost
 from flopscope.errors import InputError, RuleError
-from flopscope.frontends.onnx.attributes import attributes_of
+from flopscope.frontends.onnx.attributes import attributes_of, resolved
 from flopscope.frontends.onnx.checks import check_size
 from flopscope.frontends.onnx.constants import data_of
 from flopscope.frontends.onnx.dtypes import UNDEFINED
@@ -92,7 +92,8 @@ class Learner:
         key = (self._price, node.op_type, node.domain, opset, attributes, outer, keys, tuple([name != "" for name in node.output]))
         found = _memo.get(key)
         if found is None:
-            found = self._learned(node, values, attributes_of(node, context.attributes), opset, context)
+            node = resolved(node, context.attributes)
+            found = self._learned(node, values, attributes_of(node), opset, context)
             if not found.local:
                 if len(_memo) >= _MOST_KNOWN:
                     _memo.clear()
@@ -168,7 +169,7 @@ class Learner:
             return dtype, TensorType.of(shape, dtype)  # type: ignore[arg-type]
         declared = context.declared.type_of(name)
         known = dtype if dtype != UNDEFINED or declared is None else declared[0]
-        for candidate in (shape, None if declared is None else declared[1]):
+        for candidate in (shape, _merged(shape, None if declared is None else declared[1])):
             if candidate is not None:
                 sizes = [self._inputs.bound(size) for size in candidate]
                 if _is_settled(sizes):
@@ -226,6 +227,15 @@ class Learner:
 def _is_settled(shape: Sequence[Any] | None) -> bool:
     """Whether every size of a shape is known and none is negative."""
     return shape is not None and all(isinstance(size, int) and size >= 0 for size in shape)
+
+
+def _merged(inferred: Sequence[Any] | None, declared: Sequence[Any] | None) -> Sequence[Any] | None:
+    """What a file declares, for the sizes that are not inferred; nothing where it declares another number of dimensions."""
+    if inferred is None or declared is None:
+        return declared
+    if len(inferred) != len(declared):
+        return None
+    return [mine if isinstance(mine, int) and mine >= 0 else theirs for mine, theirs in zip(inferred, declared, strict=True)]
 
 
 def _slot(position: int, value: Value | None) -> Slot | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from flopscope.errors import InputError
 from flopscope.frontends.onnx.attributes import attributes_of
 from flopscope.frontends.onnx.blocks import Block
 from flopscope.frontends.onnx.control import inside, placed
@@ -28,7 +29,9 @@ def handler_of(node: onnx.NodeProto) -> Callable[..., list[Value]] | None:
 
 def _loop(walker: Walker, node: onnx.NodeProto, values: Sequence[Value | None], env: Env, block: Block, context: Context) -> list[Value]:
     """``Loop(M, condition, carried...)``: the body as often as it runs where that is known; else once, and marked."""
-    body = attributes_of(node)["body"]
+    body = attributes_of(node).get("body")
+    if body is None:
+        raise InputError("it has no graph to run")
     carried = [value for value in values[2:] if value is not None]
     turns = _known_turns(values)
     scope = walker.scope_of(node, context)

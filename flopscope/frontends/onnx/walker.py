@@ -60,13 +60,15 @@ class Walker:
             raise InputError(f"its graphs or functions are nested more than {_DEEPEST} levels deep")
         own = env.maps[0] if isinstance(env, ChainMap) else env
         for position, node in enumerate(nodes):
+            before = len(block.entries)
             try:
                 self._node(node, env, own, block, context)
-            except _TooEarlyError as error:
+            except _TooEarlyError as error:  # of this node, or of one in a graph inside it
                 rest = list(nodes[position:])
                 ordered = in_order(rest, env)
                 if ordered[0] is rest[0]:
-                    raise _LocatedError(f"{described(node)}: {error}") from None
+                    raise error if error.is_located else _TooEarlyError(f"{described(node)}: {error}", is_located=True) from None
+                del block.entries[before:]
                 self.facts.notes["nodes of the file are out of order, against ONNX's rules; they were sorted"] = None
                 self.walk(ordered, env, block, context)
                 return
@@ -180,3 +182,8 @@ class _LocatedError(InputError):
 
 class _TooEarlyError(InputError):
     """A node reads a value that is not known, or not yet."""
+
+    def __init__(self, text: str, *, is_located: bool = False) -> None:
+        super().__init__(text)
+        self.is_located = is_located
+        """Whether the text names the node."""

@@ -10,6 +10,7 @@ from onnx import numpy_helper
 import flopscope
 from flopscope.analyses.activations import ACTIVATION_CONVENTIONS
 from flopscope.analyses.conventions import CONVENTIONS
+from flopscope.errors import InputError
 from flopscope.report.explain_number import parts_of
 from tests.frontends.onnx.models import BOOL, INT64, graph, ints, model, node, value, weight
 
@@ -182,3 +183,42 @@ def test_doctor_says_how_often_an_op_without_a_rule_runs() -> None:
     found = flopscope.analyze(model(nodes, [value("x", [4, 8])], [value("y", None)], [ints("turns", 9)], domains=["odd"])).doctor()
     assert [entry.calls for entry in found.uncounted] == [9]
     assert "9 calls" in found.to_text()
+
+
+def test_the_weights_of_layers_that_a_scan_runs_through_are_read_by_it() -> None:
+    body = graph(
+        [node("MatMul", ["h", "layer"], ["h2"]), node("Identity", ["h2"], ["o"])],
+        [value("h", [4, 8]), value("layer", [8, 8])],
+        [value("h2", [4, 8]), value("o", [4, 8])],
+    )
+    nodes = [node("Scan", ["x", "layers"], ["last", "all"], body=body, num_scan_inputs=1)]
+    outputs = [value("last", None), value("all", None)]
+    report = flopscope.analyze(model(nodes, [value("x", [4, 8])], outputs, [weight("layers", [6, 8, 8])]))
+    assert report.total.macs == 6 * _TURN
+    assert report.total.params == 6 * 8 * 8
+    assert not report.doctor().unused
+    assert [(row.weight, row.macs) for row in report.bits().rows] == [("float32", 6 * _TURN)]
+
+
+def test_a_product_of_what_a_scan_is_given_is_one_of_activations() -> None:
+    body = graph([node("MatMul", ["h", "e"], ["h2"]), node("Identity", ["h2"], ["o"])], [value("h", [8, 8]), value("e", [8, 8])], [value("h2", [8, 8]), value("o", [8, 8])])  # fmt: skip
+    nodes = [node("Scan", ["x", "xs"], ["last", "all"], body=body, num_scan_inputs=1)]
+    report = flopscope.analyze(model(nodes, [value("x", [8, 8]), value("xs", [6, 8, 8])], [value("last", None), value("all", None)]))
+    assert [(row.weight, row.macs) for row in report.bits().rows] == [(None, 6 * 8 * 8 * 8)]
+
+
+def test_a_branch_that_reads_what_a_later_node_makes_waits_for_it() -> None:
+    branches = [graph([node("MatMul", ["h", "w"], [out])], (), [value(out, None)], name=out) for out in ("t", "e")]
+    nodes = [node("If", ["c"], ["y"], then_branch=branches[0], else_branch=branches[1]), node("Relu", ["x"], ["h"])]
+    found = model(nodes, [value("c", [], BOOL), value("x", [4, 8])], [value("y", None)], [weight("w", [8, 8])])
+    report = flopscope.analyze(found)
+    assert report.total.macs == _TURN
+    assert any("out of order" in note for note in report.notes)
+    del found.graph.node[1]
+    with pytest.raises(InputError, match="'h', which no input"):
+        flopscope.analyze(found)
+
+
+def test_a_loop_without_a_body_is_named() -> None:
+    with pytest.raises(InputError, match="has no graph to run"):
+        flopscope.analyze(model([node("Loop", ["m", "", "x"], ["y"])], [value("x", [4])], [value("y", None)], [ints("m", 3)]))

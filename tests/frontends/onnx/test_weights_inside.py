@@ -8,6 +8,7 @@ import pytest
 from onnx import TensorProto, helper
 
 import flopscope
+from flopscope.errors import InputError
 from tests.frontends.onnx.models import BOOL, INT64, graph, ints, model, node, value, weight
 
 _STATISTICS = ("scale", "shift", "mean", "variance")
@@ -151,3 +152,31 @@ def test_numbers_that_say_what_an_op_does_are_no_parameters() -> None:
     report = flopscope.analyze(model(nodes, inputs, [value("y", None), value("z", None)], weights))
     assert report.total.params == 0
     assert [found.shape for found in report.graph.outputs] == [(1, 4, 20, 12), (3, 5)]
+
+
+def _damaged(**changes: object) -> onnx.ModelProto:
+    choice, _ = _branching(8, 16)
+    inner = choice.attribute[0].g.initializer
+    if "dims" in changes:
+        inner[0].dims[0] = changes["dims"]
+    if "place" in changes:
+        inner[0].ClearField("raw_data")
+        inner[0].data_location = TensorProto.EXTERNAL
+        inner[0].external_data.add(key="location", value=changes["place"])
+    if "again" in changes:
+        inner.append(inner[0])
+    return model([choice], [value("c", [], BOOL), value("x", [4, 8])], [value("y", None)])
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"dims": -8}, "negative size"),
+        ({"dims": 9}, "takes"),
+        ({"place": "../outside"}, "outside the model's folder"),
+        ({"again": 1}, "two"),
+    ],
+)
+def test_weights_in_branches_are_checked_as_others_are(changes: dict[str, object], what: str) -> None:
+    with pytest.raises(InputError, match=what):
+        flopscope.analyze(_damaged(**changes))
