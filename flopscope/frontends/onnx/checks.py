@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +45,6 @@ def check_model(model: onnx.ModelProto) -> dict[str, int]:
         raise InputError(
             f"it uses version {own} of ONNX's ops, but the installed onnx package knows versions 1 to {onnx_opset_version()}: update onnx"
         )
-    check_tensors(graph.initializer)
     for sparse in graph.sparse_initializer:
         check_tensors((sparse.values, sparse.indices))
     _check_names(graph)
@@ -129,14 +129,23 @@ def check_location(name: str, place: str) -> None:
     Raises:
         InputError: names the tensor and the place.
     """
+    fault = _fault_of(place)
+    if fault:
+        raise InputError(f"the tensor {name!r} {fault}")
+
+
+@lru_cache(maxsize=256)
+def _fault_of(place: str) -> str:
+    """What is wrong with a place, if anything; most models name the same one for all their weights."""
     if not isinstance(place, str):
-        raise InputError(f"the tensor {name!r} names external data in a text that is no UTF-8")
+        return "names external data in a text that is no UTF-8"
     absolute = PurePosixPath(place).is_absolute() or PureWindowsPath(place).is_absolute() or PureWindowsPath(place).drive
     parts = place.replace("\\", "/").split("/")
     if absolute or ".." in parts or "\0" in place:
-        raise InputError(f"the tensor {name!r} names the external data {place!r}, which lies outside the model's folder")
+        return f"names the external data {place!r}, which lies outside the model's folder"
     if "_ORT_MEM_ADDR_" in place:
-        raise InputError(f"the tensor {name!r} names an address in the memory of the program that saved it ({place!r}) instead of a file")
+        return f"names an address in the memory of the program that saved it ({place!r}) instead of a file"
+    return ""
 
 
 def _whole(name: str, what: str, text: Any) -> int | None:

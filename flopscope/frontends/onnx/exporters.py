@@ -73,7 +73,11 @@ class Origins:
         self.present = {_as_written(name) for name in held}
         self.shapes = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
         for node in _nodes(model.graph):
-            call = next((entry.value for entry in node.metadata_props if entry.key == _CALL), "")
+            call = ""
+            for entry in node.metadata_props:
+                if entry.key == _CALL:
+                    call = entry.value
+                    break
             target, names = call.partition("target=")[2].partition("]")[0], tuple(_NAME.findall(call.partition("](")[2]))
             self.mentioned.update(names)
             for position, name in enumerate(node.input):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import ast
 import re
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from flopscope.graph import Module
@@ -15,6 +15,7 @@ _NAME_SCOPES, _CLASSES, _CALL = "pkg.torch.onnx.name_scopes", "pkg.torch.onnx.cl
 _AGAIN = re.compile(r"_\d+$")
 
 
+_QUOTED = re.compile(r"'([^']*)'|\"([^\"]*)\"")
 _NOWHERE = "_empty_nn_module_stack"
 """The start of what PyTorch writes for a call outside all modules."""
 
@@ -60,21 +61,22 @@ class Scopes:
         return found
 
     def _from_metadata(self, node: onnx.NodeProto, text: str) -> str:
-        found = self._known.get(text)
-        if found is not None:
-            return found
-        names = _names_in(text)[:-1]  # the last name is that of the op itself
-        classes = next((_names_in(entry.value) for entry in node.metadata_props if entry.key == _CLASSES), [])
-        names = [name for name in names if not name.startswith(_NOWHERE)]
-        path = next((name for name in reversed(names) if name), "")
         if node.op_type in ("Conv", "ConvTranspose") and any(e.key == _CALL and "batch_norm" in e.value for e in node.metadata_props):
             owner = node.input[1].rpartition(".")[0]  # a batch norm was folded into it, and left its own facts there
             if owner in self._owners:
                 self.add(owner)
                 return owner
-        self._known[text] = path
+        around = text.rpartition(", ")[0]  # the last name is that of the op itself
+        found = self._known.get(around)
+        if found is not None:
+            return found
+        classes = next((_names_in(entry.value) for entry in node.metadata_props if entry.key == _CLASSES), [])
+        names = _names_in(text)[:-1]
+        named = [pair for pair in zip_longest(names, classes[: len(names)], fillvalue="") if not pair[0].startswith(_NOWHERE)]
+        path = next((name for name, _ in reversed(named) if name), "")
+        self._known[around] = path
         self.add(path)
-        for name, class_name in zip(names, classes, strict=False):
+        for name, class_name in named:
             self._classes[name] = class_name.rpartition(".")[2]
         return path
 
@@ -101,11 +103,7 @@ class Scopes:
 
 def _names_in(text: str) -> list[str]:
     """The names in a list that an exporter wrote as Python would; none where it is no such list."""
-    try:
-        found = ast.literal_eval(text)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        return []
-    return [str(item) for item in found] if isinstance(found, list) else []
+    return [single or double for single, double in _QUOTED.findall(text)] if text.startswith("[") else []
 
 
 def _path_of(folder: str) -> str:
