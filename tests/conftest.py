@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
 torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _same_engine() -> Iterator[None]:
+    """torchvision's builders of quantised models choose an engine for the whole process; no test may leave one behind."""
+    engine = torch.backends.quantized.engine
+    yield
+    torch.backends.quantized.engine = engine
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 import flopscope
 from flopscope.errors import MissingPackageError, SpecError, TraceError
@@ -134,3 +135,12 @@ def test_a_sequence_that_the_model_cannot_take_is_refused() -> None:
 def test_detection_takes_a_list_of_images() -> None:
     report = analyze("torchvision:ssdlite320_mobilenet_v3_large", None, "3x200x300", "3x320x320")
     assert [value.shape for value in report.graph.inputs] == [(3, 200, 300), (3, 320, 320)]
+
+
+def test_loading_a_quantised_model_leaves_the_engine_as_it_was() -> None:
+    before = torch.backends.quantized.engine
+    try:
+        flopscope.load("torchvision:quantized_mobilenet_v2", {"quantize": True})
+    except flopscope.FlopscopeError:
+        pytest.skip("this build of torch runs no quantised models")
+    assert torch.backends.quantized.engine == before

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -33,9 +34,20 @@ def load(name: str, settings: Mapping[str, Any]) -> Loaded:
     if name not in known:
         raise no_such_name("torchvision", name, known)
     arguments = {"weights": None, **_arguments(name), **settings}
-    model = built(lambda: get_model(name, **arguments), f"torchvision:{name}").eval()
+    with _same_engine():
+        model = built(lambda: get_model(name, **arguments), f"torchvision:{name}").eval()
     args, input_note = _inputs(name)
     return Loaded(f"torchvision:{name}", model, args, {}, _prepared(name, model), input_note)
+
+
+@contextmanager
+def _same_engine() -> Iterator[None]:
+    """Leave torch's engine for quantised models as it was: their builders choose one for the whole process."""
+    engine = torch.backends.quantized.engine
+    try:
+        yield
+    finally:
+        torch.backends.quantized.engine = engine
 
 
 def _prepared(name: str, model: Any) -> tuple[str, ...]:
