@@ -23,8 +23,6 @@ NO_FILE = {
     ("multihead_attention", "script"), ("vit_b_32", "script"), ("gpt2", "script"), ("llama", "script"), ("qwen2", "script"),
 }  # fmt: skip
 """What an exporter refuses."""
-PARTIAL = {("embedding_bag", "dynamo")}
-"""A loop that its own condition ends, over a sequence: how often it runs is not known, and the total says that it is partial."""
 NOTES = {
     ("tied", "script"): ("may hold shared weights twice: onnx::MatMul",),
     ("tied", "dynamo"): ("holds shared weights twice", "counted once"),
@@ -54,9 +52,6 @@ def test_a_file_costs_what_the_module_costs(name: str, exporter: Exporter, folde
     if name not in TREES:
         for path in folder.glob(f"{name}.*"):
             path.unlink()
-    if (name, exporter) in PARTIAL:
-        assert outcome.uncounted
-        return
     assert outcome.is_explained, outcome
     if outcome.macs == 0 and name not in SHARED:
         assert not outcome.modules, outcome
