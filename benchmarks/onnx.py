@@ -101,7 +101,7 @@ def _measure(outcome: Outcome, path: str, shapes: dict[str, Any]) -> None:
 
 def _timed(count: Any, path: str, shapes: dict[str, Any], *, cold: bool) -> float:
     if cold and count is _count_own:
-        importlib.import_module("flopscope.frontends.onnx").clear_memo()
+        importlib.import_module("flopscope").clear_memo()
     start = time.perf_counter()
     count(path, shapes)
     return time.perf_counter() - start

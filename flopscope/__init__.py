@@ -1,4 +1,4 @@
-"""What any PyTorch model costs, exactly, in milliseconds, without running it.
+"""What any PyTorch or ONNX model costs, exactly, in milliseconds, without running it.
 
 What is counted
     A *MAC* is one multiply-accumulate of a contraction: convolution, matrix product, attention, recurrent layer. *FLOPs* are twice the
@@ -27,12 +27,12 @@ from flopscope.version import __version__ as __version__
 if TYPE_CHECKING:
     from flopscope import relax as relax
     from flopscope.api import analyze as analyze
+    from flopscope.api import clear_memo as clear_memo
     from flopscope.api import compare as compare
     from flopscope.cost import Cost as Cost
     from flopscope.errors import FlopscopeError as FlopscopeError
     from flopscope.frontends.sources.spec import load as load
     from flopscope.frontends.torch.building import building as building
-    from flopscope.frontends.torch.memo import clear_memo as clear_memo
     from flopscope.graph import Graph as Graph
     from flopscope.relax.closed.form import ClosedForm as ClosedForm
     from flopscope.relax.closed.form import closed_form as closed_form
@@ -72,7 +72,7 @@ _HOMES = {
     "Report": "flopscope.report",
     "analyze": "flopscope.api",
     "building": "flopscope.frontends.torch.building",
-    "clear_memo": "flopscope.frontends.torch.memo",
+    "clear_memo": "flopscope.api",
     "closed_form": "flopscope.relax.closed.form",
     "compare": "flopscope.api",
     "count": "flopscope.rules",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from flopscope.analyses.attention import attention_notes
 from flopscope.analyses.totals import weight_of
 from flopscope.errors import InputError, OptionError, UncountedError
+from flopscope.frontends import onnx
 from flopscope.frontends.onnx import is_onnx
 from flopscope.report import Comparison, Report
 from flopscope.rules import module_classes, price
@@ -121,6 +123,14 @@ def compare(models: Mapping[str, Any]) -> Comparison:
     if not models:
         raise InputError("there is nothing to compare: give at least one model by the name to show")
     return Comparison({name: _report_of(name, model) for name, model in models.items()})
+
+
+def clear_memo() -> None:
+    """Forget what was learned of ops in earlier calls of `analyze`, as a new process would not know it."""
+    onnx.clear_memo()
+    torch_memo = sys.modules.get("flopscope.frontends.torch.memo")
+    if torch_memo is not None:  # nothing is learned before torch is imported
+        torch_memo.clear_memo()
 
 
 def _report_of(name: str, model: Any) -> Report:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -134,10 +133,6 @@ class Constants:
         weight = self.parameters.get(name) or self.buffers.get(name)
         if weight is not None and not weight.scope:
             weight.scope = scope
-
-    def listed(self) -> Iterable[Weight]:
-        """All parameters and buffers."""
-        return (*self.parameters.values(), *self.buffers.values())
 
 
 def _small_data(tensor: onnx.TensorProto, dtype: str, elements: int) -> Array | None:

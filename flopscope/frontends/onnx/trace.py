@@ -131,7 +131,7 @@ def _fitting(
     best = None
     for choice in CHOICES:
         walked = _walked(proto, opsets, Inputs(proto.graph, inputs, named, dims, choice), branch, price)
-        if not walked[0].facts.misfits:
+        if not walked[0].facts.misfits or not walked[0].inputs.defaults:
             return walked
         if best is None or _misfit(walked) < _misfit(best):
             best = walked
@@ -211,7 +211,7 @@ def _notes(walker: Walker) -> list[str]:
             f"the file leaves sizes open, which were chosen here: {chosen}; choose others with --dim NAME=SIZE or --input NAME:SHAPE"
         )
     if walker.facts.misfits:
-        notes.append(f"the sizes chosen here do not fit everywhere; the first place is {walker.facts.misfits[0]}")
+        notes.append(f"sizes that were chosen or bounded here do not fit everywhere; the first place is {walker.facts.misfits[0]}")
     if walker.facts.unknown:
         listed = ", ".join(walker.facts.unknown[:3])
         more = f" and {len(walker.facts.unknown) - 3} more" if len(walker.facts.unknown) > 3 else ""

@@ -135,3 +135,12 @@ def test_sparse_weights_count_what_they_store() -> None:
     report = flopscope.analyze(found)
     assert report.total.params == 5
     assert report.total.macs == 4 * 16 * 8  # as dense kernels compute it
+
+
+def test_one_call_empties_what_was_learned_of_both_front_ends() -> None:
+    from flopscope.frontends.onnx import learning
+
+    flopscope.analyze(_dense())
+    assert learning._memo
+    flopscope.clear_memo()
+    assert not learning._memo
