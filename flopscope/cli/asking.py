@@ -43,7 +43,7 @@ _MODEL_OPTIONS = (
     ),
     click.option(
         "--dim", "dims", multiple=True, metavar="NAME=SIZE",
-        help="Size of a dynamic dimension of an ONNX model, such as batch=8. Repeatable.",
+        help="Size of a dynamic dimension of an ONNX model, such as batch=8. Sizes (1..64) or a letter give a formula. Repeatable.",
     ),
     click.option(
         "--branch", type=click.Choice(("costlier", "then", "else")), default="costlier", show_default=True,
@@ -111,7 +111,7 @@ class Asked:
         return output
 
     def over_sizes(self, spec: str, style: Any, exact: bool, others: Sequence[str] = ()) -> str:
-        """The MACs over ranges of dimensions, and their formula.
+        """The MACs over ranges of dimensions and their formula, or the formulas of all metrics in letters.
 
         Raises:
             FlopscopeError: the model is no ONNX file, or has no formula.
@@ -122,7 +122,41 @@ class Asked:
         refused = [*others, *(["--check"] if self.check else [])]
         if refused:
             raise OptionError(f"over several sizes only MACs are listed: {', '.join(refused)} needs one size, as in --dim batch=1")
+        if self.symbols:
+            return self._formulas(spec, style)
         return written(sweep_onnx(spec, self.inputs, named_grid(self.dims), "macs", self.branch), style, exact)
+
+    @property
+    def symbols(self) -> dict[str, str]:
+        """The dimensions that were given a letter in place of a size, by the letter."""
+        pairs = [text.partition("=") for text in self.dims]
+        return {symbol.strip(): name.strip() for name, _, symbol in pairs if symbol.strip().isidentifier()}
+
+    @property
+    def asks_for_formula(self) -> bool:
+        """Whether a dimension has several sizes, or a letter."""
+        return bool(self.symbols) or any(".." in text or "," in text for text in self.dims)
+
+    def _formulas(self, spec: str, style: Any) -> str:
+        """The formulas of all metrics in the letters that dimensions were given."""
+        import json
+
+        import flopscope
+        from flopscope.cost import METRICS
+        from flopscope.frontends.onnx.inputs import parse_dims
+
+        if style not in ("table", "json"):
+            raise OptionError(f"formulas are written as text or JSON, but --format {style} was asked for")
+        symbols = self.symbols
+        letters = [text.partition("=")[2].strip() for text in self.dims]
+        if len(set(letters) & set(symbols)) < sum(letter in symbols for letter in letters):
+            raise OptionError(f"two dimensions have the same letter: {', '.join(self.dims)}; choose one for each")
+        fixed = parse_dims([text for text, letter in zip(self.dims, letters, strict=True) if letter not in symbols])
+        form = flopscope.closed_form(spec, *self.inputs, symbols=symbols, dims=fixed, branch=self.branch)
+        if style == "json":
+            facts = {"model": spec, "symbols": symbols, "formulas": {metric: str(form(metric)) for metric in METRICS}}
+            return json.dumps({**facts, "conditions": form.conditions, "notes": list(form.notes)}, indent=2) + "\n"
+        return f"{form}\n"
 
     def _of_onnx(self, spec: str, *, with_dims: bool = True) -> dict[str, Any]:
         """The options that an ONNX model knows.

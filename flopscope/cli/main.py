@@ -93,7 +93,7 @@ def analyze(
     _check_convention(convention)
     _check_assumed(assume)
     with patience(f"analysing {spec}"):
-        if any(".." in size or "," in size for size in asked.dims):
+        if asked.asks_for_formula:
             others = {"--bits": by_bits, "--assume": assume, "--convention": convention, "--save-shapes": save_shapes, "--strict": strict}
             text = asked.over_sizes(spec, style, exact, [name for name, given in others.items() if given])
         else:

@@ -165,7 +165,7 @@ def _field(cost: Cost, metric: str) -> Any:
     return getattr(cost, metric)
 
 
-def closed_form(model: Callable[..., Any], *args: Any, symbols: Mapping[str, Places], **kwargs: Any) -> ClosedForm:
+def closed_form(model: Callable[..., Any] | Any, *args: Any, symbols: Mapping[str, Places], **kwargs: Any) -> ClosedForm:
     """The exact cost of one call ``model(*args, **kwargs)`` as a formula in some of the sizes of its inputs.
 
     The model is traced at a few sizes, and the rules that price its ops run on the expressions that its shapes follow. The formula is then

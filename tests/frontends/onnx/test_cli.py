@@ -68,6 +68,17 @@ def test_ranges_give_a_formula(path: Path) -> None:
     assert again.splitlines()[1:] == [f"{seq},{32 * 2 * seq * (seq + 16)}" for seq in (16, 32, 64)]
 
 
+def test_letters_give_the_formulas_of_all_metrics(path: Path) -> None:
+    text = _run("analyze", path, "--dim", "batch=B", "--dim", "seq=16").stdout
+    assert "16384*B" in text.replace(" ", "")
+    found = json.loads(_run("analyze", path, "--dim", "batch=B", "--dim", "seq=S", "--format", "json").stdout)
+    assert found["formulas"]["macs"] == "512*B*S + 32*B*S**2" or found["formulas"]["macs"] == "32*B*S**2 + 512*B*S"
+    refused = _run("analyze", path, "--dim", "batch=B", "--dim", "seq=1..8")
+    assert refused.exit_code == 2
+    assert "NAME=SIZE" in refused.stderr
+    assert "same letter" in _run("analyze", path, "--dim", "batch=B", "--dim", "seq=B").stderr
+
+
 def test_a_closed_form_equals_the_analyzer(path: Path) -> None:
     form = flopscope.closed_form(str(path), symbols={"B": "batch", "S": "seq"})
     for batch, seq in ((1, 1), (3, 50), (7, 1000)):
