@@ -85,6 +85,15 @@ class TensorType:
         kept = (size for size, stride in zip(self.shape, self.strides, strict=True) if stride != 0 or _is_zero(size))
         return math.prod(kept)
 
+    @property
+    def extent(self) -> int:
+        """How many elements lie between its first and its last one in memory, both included: what a tensor of its own takes."""
+        if self.nonzero is not None:
+            return self.nonzero
+        if self.strides is None or 0 in self.shape:
+            return math.prod(self.shape)
+        return 1 + sum((size - 1) * stride for size, stride in zip(self.shape, self.strides, strict=True))
+
     def bytes(self, elements: int) -> int:
         """The bytes that so many elements of this dtype take."""
         bits = bits_of(self.dtype)
@@ -190,6 +199,8 @@ class Tensor:
     role: Role = "result"
     producer: int | None = None
     name: str | None = None
+    storage: int | None = None
+    """The id of the value that its memory was made for, where that is another value: views and what is written in place share it."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -298,6 +309,9 @@ class Graph:
     list_modules: Callable[[], list[Module]] = list
     notes: list[str] = field(default_factory=list)
     data_dependent: list[tuple[str, str]] = field(default_factory=list)
+    deaths: dict[int, int] | None = None
+    """When memory was given back: by the id of the value that it was made for, the index of the first op that ran without it. What is
+    missing lived to the end. ``None`` where the front end runs nothing, so that only dataflow tells."""
     annotations: dict[str, Sequence[Any]] = field(default_factory=dict)
     """Facts that an analysis found about each op, such as its cost: one sequence per fact, in the order of the ops."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -25,7 +27,7 @@ class Cell:
     that this data comes from the inputs.
     """
 
-    __slots__ = ("above", "concrete", "from_input", "owner", "seen", "type", "value", "written")
+    __slots__ = ("above", "concrete", "from_input", "owner", "seen", "storage", "type", "value", "written")
 
     def __init__(self, owner: object, type: TensorType, value: Value, root: Cell | None) -> None:
         self.owner = owner
@@ -34,9 +36,17 @@ class Cell:
         self.value = value
         self.written: Value | None = None
         self.concrete = self.from_input = False
+        self.storage = value.id if root is None else root.storage
+        """The id of the value that the memory was made for."""
         self.above = root
         """The root, or ``None`` for a cell that is its own (a reference to itself would leave work for the garbage collector)."""
         self.seen: Value | None = None if root is None else root.written
+
+    def __del__(self) -> None:
+        """Nothing holds the memory any more."""
+        if self.above is None:
+            owner: Any = self.owner
+            owner.deaths.setdefault(self.storage, len(owner.ops))
 
     def __deepcopy__(self, memo: object) -> Cell:
         """A copied tensor shows the same value."""
@@ -57,6 +67,7 @@ class AdoptedCell(Cell):
         self.owner = owner
         self.type = value.type
         self.value = value
+        self.storage = value.id
         self.above = None
         self.written = self.seen = None
         self.from_input = False

@@ -39,6 +39,8 @@ class Ledger:
     ) -> None:
         """Know the weights of a model by its inventory. Parameters that are met outside it are added to it."""
         self.ops: list[Op] = []
+        self.deaths: dict[int, int] = {}
+        """By the id of the value that memory was made for: the index of the op before which nothing held it any more."""
         self.scope = ""
         self.execute = execute
         self.data_dependent: list[tuple[str, str]] = []
@@ -65,6 +67,7 @@ class Ledger:
             for cell in self._adopted.values():
                 cell.restore_version()
         self._adopted.clear()
+        self.deaths = {}  # what dies from now on was alive at the end
         if not self._held:
             return
         with _disable_current_modes(), torch.inference_mode(), _AnyData():  # outside inference mode, torch does not ask the mode
@@ -124,7 +127,7 @@ class Ledger:
         """The cell of a new result."""
         identity = self._next_id
         self._next_id = identity + 1
-        cell = Cell(self, type, Value(identity, type, "result", producer), root)
+        cell = Cell(self, type, Value(identity, type, "result", producer, None, None if root is None else root.storage), root)
         tensor._flopscope_cell = cell  # type: ignore[attr-defined]
         return cell
 
@@ -138,7 +141,7 @@ class Ledger:
             arguments = {"self": cell.type, "written": written.type}
             signature = Signature("flopscope::alias", "alias", arguments, (cell.type,), "view")
             self._memo.signatures[key] = signature
-        value = self.new_value(cell.type, producer=len(self.ops))
+        value = self.new_value(cell.type, producer=len(self.ops), storage=cell.storage)
         self.ops.append(Op(len(self.ops), signature, (cell.value, written), (value,), self.scope))
         cell.value = value
         cell.seen = written
@@ -146,7 +149,7 @@ class Ledger:
     def _replace(self, op: Op, cells: Sequence[Cell], *, written: bool) -> None:
         """The op changed these tensors in place, or passed them through: each gets a new value."""
         for cell in cells:
-            value = self.new_value(cell.type, producer=op.index)
+            value = self.new_value(cell.type, producer=op.index, storage=cell.storage)
             op.outputs = (*op.outputs, value)
             cell.value = value
             if written:

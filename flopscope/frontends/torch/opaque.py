@@ -42,6 +42,7 @@ def collapse(tracer: Tracer, module: nn.Module, path: str, inputs: Inputs, outpu
 
 def _collapse(tracer: Tracer, module: nn.Module, path: str, inputs: Inputs, output: Any, first_op: int) -> None:
     made = {id(value) for op in tracer.ops[first_op:] for value in op.outputs}
+    inside = {value.id for op in tracer.ops[first_op:] for value in op.outputs}
     weights = {name: tracer.cell_of(tensor) for name, tensor in module.named_parameters()}
     buffers = [cell for tensor in module.buffers() if (cell := tracer.known(tensor)) is not None]
     touched = [*(cell for cell, _ in inputs), *weights.values(), *buffers]
@@ -62,6 +63,10 @@ def _collapse(tracer: Tracer, module: nn.Module, path: str, inputs: Inputs, outp
     tracer.ops.append(op)
     for cell in results:
         cell.value = tracer.new_value(cell.type, producer=first_op)
+        if cell.storage in inside:
+            cell.root.storage = cell.storage = cell.value.id
+        else:
+            cell.value.storage = cell.storage
         op.outputs = (*op.outputs, cell.value)
         if cell in written or (cell not in passed and id(cell.root.written) in made):
             cell.root.written = cell.seen = cell.value

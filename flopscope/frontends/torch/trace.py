@@ -205,6 +205,7 @@ def _once(call: _Call, execute: bool, gradients: bool, notes: list[str]) -> Grap
             raise _explained(error, tracer, recorder, graph, _hint_on((call.args, call.kwargs))) from error
         else:
             graph.outputs = [tracer.value_of(leaf) for leaf in _tensors_in(output)]
+            graph.deaths = tracer.deaths
         finally:
             tracer.close()
     _complete(graph, tracer, recorder, census, execute)

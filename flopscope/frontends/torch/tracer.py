@@ -129,6 +129,7 @@ class Tracer(RealRuns, TorchDispatchMode):
                 template = entry.templates[0] if _in_inference_mode() else entry.normal_templates[0]
             else:  # a view is a normal tensor if its base is one
                 above = operands[source].root
+                value.storage = above.storage
                 base = args[0] if isinstance(args[0], Tensor) else flat_tensors((*args, *kwargs.values()))[source]
                 template = entry.templates[0] if base.is_inference() else entry.normal_templates[0]
             tensor = _detach(template)  # type: ignore[arg-type]
@@ -141,10 +142,10 @@ class Tracer(RealRuns, TorchDispatchMode):
 
     def _overwrite(self, entry: Entry, first: Any, operands: list[Cell]) -> Any:
         """The answer to calls that overwrite their first argument, return it, and do nothing else."""
-        value = Value(self._next_id, entry.signature.outputs[0], "result", len(self.ops))
+        cell = operands[0]
+        value = Value(self._next_id, entry.signature.outputs[0], "result", len(self.ops), None, cell.storage)
         self._next_id += 1
         self.ops.append(Op(len(self.ops), entry.signature, tuple([cell.value for cell in operands]), (value,), self.scope))
-        cell = operands[0]
         cell.value = value
         root = cell.above or cell
         root.written = cell.seen = value
