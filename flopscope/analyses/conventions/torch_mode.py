@@ -30,7 +30,7 @@ def _convolution_backward(call: Call) -> int:
     """Its gradient of a weight takes each input channel to meet each output channel, whatever the groups."""
     of_input, of_weight, *_ = call.signature.get("output_mask", (True, True, True))
     each = call.macs // max(1, bool(of_input) + bool(of_weight))
-    return FLOPS_PER_MAC * each * (bool(of_input) + bool(of_weight) * call.signature.get("groups", 1))
+    return FLOPS_PER_MAC * each * (bool(of_input) + bool(of_weight) * int(call.signature.get("groups", 1)))
 
 
 _ATTENTION = (

@@ -13,7 +13,6 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from flopscope.errors import OptionError
-from flopscope.frontends.torch.census import Census
 
 AUTO = "auto"
 
@@ -47,7 +46,7 @@ def repeated_blocks(model: nn.Module) -> list[str]:
 
 
 @contextmanager
-def checkpointing(model: nn.Module, census: Census, patterns: Sequence[str]) -> Iterator[None]:
+def checkpointing(model: nn.Module, patterns: Sequence[str]) -> Iterator[None]:
     """Let the modules that match run under checkpoints. `guard.untouched`, which must be outside, takes the wrappers off again."""
     for path in chosen(model, patterns) if patterns else ():
         module: Any = model.get_submodule(path)

@@ -20,10 +20,12 @@ CPU = torch.device("cpu")
 class StandIn(Tensor):
     """A tensor without data, on which ops run only inside the trace that made it."""
 
-    __torch_function__ = torch._C._disabled_torch_function_impl
+    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
     @classmethod
-    def __torch_dispatch__(cls, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None) -> Any:
+    def __torch_dispatch__(  # type: ignore[override]
+        cls, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
         """Refuse: there is nothing to compute on."""
         raise TraceError(f"{func} ran outside the trace on a tensor that has only a shape; did the model keep a tensor for another thread?")
 
@@ -33,7 +35,7 @@ class StandIn(Tensor):
 
 def stand_in_for(tensor: Tensor, *, requires_grad: bool = False) -> StandIn:
     """A stand-in with the shape, strides and dtype of a tensor."""
-    made: StandIn = Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
+    made: StandIn = Tensor._make_wrapper_subclass(
         StandIn, tensor.shape, strides=tensor.stride(), dtype=tensor.dtype, device=CPU, requires_grad=requires_grad
     )
     return made
@@ -42,5 +44,5 @@ def stand_in_for(tensor: Tensor, *, requires_grad: bool = False) -> StandIn:
 def parameter_for(tensor: Tensor) -> StandIn:
     """A stand-in for a parameter, which is one itself."""
     made = stand_in_for(tensor, requires_grad=tensor.requires_grad)
-    made._is_param = True  # type: ignore[attr-defined] - how torch tells a parameter of another class
+    made._is_param = True  # how torch tells a parameter of another class
     return made

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import _disable_current_modes
 
-from flopscope.errors import FlopscopeError, InputError, NeedsDataError, TraceError
+from flopscope.errors import FlopscopeError, InputError, NeedsDataError
 from flopscope.frontends.torch.adoption import adopt_inputs, elements_with_values, small_integers
 from flopscope.frontends.torch.cells import type_of
 from flopscope.frontends.torch.census import Census, take_census
@@ -100,15 +100,16 @@ class _Tracing:
         self.tracer = StepTracer(census.inventory, small_integers, execute=False, most_concrete=limit, readable=())
         self.recorder = Recorder(self.tracer, census, ())
         self.step = Step(Graph(name=name_of(model)), self.tracer.phases)
-        self.names = {}  # type: dict[str, Tensor]
+        self.parameters: dict[str, Tensor] = {}
+        """The stand-ins of the parameters."""
 
     def run(self, amp: str | None, accumulate: int, checkpoint: Sequence[str]) -> Step:
         """Trace it."""
         graph, tracer = self.step.graph, self.tracer
-        twins = adopt_inputs(tracer, self.args, self.kwargs, graph, False)
+        twins = adopt_inputs(tracer, self.args, self.kwargs, graph, False, _input_like)
         with untouched(self.census.modules, gradients=True), as_written(any(self.census.programs.values())):
             self._exchange_weights()
-            with listening(_Depth(self.recorder, tracer)), checkpointing(self.model, self.census, checkpoint), torch.inference_mode(False):
+            with listening(_Depth(self.recorder, tracer)), checkpointing(self.model, checkpoint), torch.inference_mode(False):
                 try:
                     with torch.enable_grad(), tracer:
                         held = self._passes(twins, amp, accumulate)
@@ -128,7 +129,7 @@ class _Tracing:
 
     def _exchange_weights(self) -> None:
         """Put a stand-in into the place of each parameter and buffer; `untouched` puts the weights back."""
-        tracer, made = self.tracer, {}  # type: ignore[var-annotated]
+        tracer, made = self.tracer, dict[int, Tensor]()
         known = self.census.inventory.weights
 
         def twin_of(tensor: Tensor, is_parameter: bool) -> Tensor:
@@ -142,7 +143,7 @@ class _Tracing:
                 tracer.weights[name] = value
                 made[id(tensor)] = twin
                 if is_parameter:
-                    self.names[name] = twin
+                    self.parameters[name] = twin
             return made[id(tensor)]
 
         for module in self.census.modules:
@@ -170,6 +171,7 @@ class _Tracing:
     def _pass(self, twins: tuple[Any, Any], amp: str | None) -> Any:
         tracer = self.tracer
         tracer.backward = False
+        self.step.saved.clear()
         with self._saving(), autocast(amp):
             output = self.model(*twins[0], **twins[1])
             tracer.scope = LOSS_SCOPE
@@ -177,11 +179,11 @@ class _Tracing:
             loss, self.step.loss = loss_of(output, self.loss)
         if not loss.requires_grad:
             raise InputError(
-                f"the loss of {self.step.graph.name} ({self.step.loss}) does not depend on a parameter that wants a gradient: it was computed under "
-                "no_grad, or from detached tensors"
+                f"the loss of {self.step.graph.name} ({self.step.loss}) does not depend on a parameter that wants a gradient: it was "
+                "computed under no_grad, or from detached tensors"
             )
         tracer.backward = True
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         tracer.scope = ""
         return output, loss
 
@@ -203,9 +205,13 @@ class _Tracing:
             yield
 
     def _take_gradients(self) -> None:
-        for name, twin in self.names.items():
+        for name, twin in self.parameters.items():
             if twin.grad is not None:
                 self.step.gradients[name] = self.tracer.cell_of(twin.grad).storage
+
+
+def _input_like(tensor: Tensor) -> Tensor:
+    return stand_in_for(tensor, requires_grad=tensor.requires_grad)
 
 
 @contextmanager

@@ -144,6 +144,7 @@ _BLAMES_SHAPES = re.compile(
 
 
 def name_of(model: Any) -> str:
+    """What to call a model: its class, or the function's own name."""
     return type(model).__name__ if isinstance(model, nn.Module) else str(getattr(model, "__name__", "function"))
 
 
