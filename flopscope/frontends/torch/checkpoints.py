@@ -46,9 +46,9 @@ def repeated_blocks(model: nn.Module) -> list[str]:
 
 
 @contextmanager
-def checkpointing(model: nn.Module, patterns: Sequence[str]) -> Iterator[None]:
-    """Let the modules that match run under checkpoints. `guard.untouched`, which must be outside, takes the wrappers off again."""
-    for path in chosen(model, patterns) if patterns else ():
+def checkpointing(model: nn.Module, paths: Sequence[str]) -> Iterator[None]:
+    """Let the modules of these paths run under checkpoints. `guard.untouched`, which must be outside, takes the wrappers off again."""
+    for path in paths:
         module: Any = model.get_submodule(path)
         module.__dict__["forward"] = partial(_again, module.forward)
     yield

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -15,36 +14,21 @@ from flopscope.errors import FlopscopeError, InputError, NeedsDataError
 from flopscope.frontends.torch.adoption import adopt_inputs, elements_with_values, small_integers
 from flopscope.frontends.torch.cells import type_of
 from flopscope.frontends.torch.census import Census, take_census
-from flopscope.frontends.torch.checkpoints import checkpointing
+from flopscope.frontends.torch.checkpoints import checkpointing, chosen
 from flopscope.frontends.torch.guard import untouched
 from flopscope.frontends.torch.losses import Loss, loss_of
 from flopscope.frontends.torch.programs import unwrapped
 from flopscope.frontends.torch.recorder import Recorder
 from flopscope.frontends.torch.scopes import listening
 from flopscope.frontends.torch.stand_ins import parameter_for, stand_in_for
-from flopscope.frontends.torch.step_tracer import Phase, StepTracer
+from flopscope.frontends.torch.step_tracer import StepTracer
 from flopscope.frontends.torch.surroundings import as_written, without_collection
 from flopscope.frontends.torch.trace import complete, explained, hint_on, name_of, tensors_in
 from flopscope.frontends.torch.tracer import MOST_CONCRETE_ELEMENTS, DataNeeded
 from flopscope.graph import Graph
+from flopscope.step import LOSS_SCOPE, Step
 
-LOSS_SCOPE = "(loss)"
 AMP_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
-
-
-@dataclass
-class Step:
-    """A traced training step."""
-
-    graph: Graph
-    phases: list[Phase]
-    """The phase of each op."""
-    saved: dict[int, int] = field(default_factory=dict)
-    """What autograd keeps between forward and backward: bytes by the id of the value that the memory was made for."""
-    gradients: dict[str, int] = field(default_factory=dict)
-    """By the name of each parameter that got a gradient: the id of the value that its memory was made for."""
-    loss: str = ""
-    """What was minimised, in words."""
 
 
 def trace_step(
@@ -109,7 +93,8 @@ class _Tracing:
         twins = adopt_inputs(tracer, self.args, self.kwargs, graph, False, _input_like)
         with untouched(self.census.modules, gradients=True), as_written(any(self.census.programs.values())):
             self._exchange_weights()
-            with listening(_Depth(self.recorder, tracer)), checkpointing(self.model, checkpoint), torch.inference_mode(False):
+            self.step.checkpoint = tuple(chosen(self.model, checkpoint))
+            with listening(_Depth(self.recorder, tracer)), checkpointing(self.model, self.step.checkpoint), torch.inference_mode(False):
                 try:
                     with torch.enable_grad(), tracer:
                         held = self._passes(twins, amp, accumulate)
@@ -125,6 +110,7 @@ class _Tracing:
                     tracer.close()
         complete(graph, tracer, self.recorder, self.census, False)
         graph.annotations["phase"] = tracer.phases
+        self.step.amp, self.step.accumulate = amp, accumulate
         return self.step
 
     def _exchange_weights(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,8 +16,7 @@ from flopscope.frontends.torch.real import DataNeeded
 from flopscope.frontends.torch.special import PASS, SPECIAL
 from flopscope.frontends.torch.stand_ins import StandIn, stand_in_for
 from flopscope.frontends.torch.tracer import Tracer
-
-Phase = Literal["forward", "backward", "recompute"]
+from flopscope.step import Phase
 
 _DETACH = torch.ops.aten.detach.default
 _CHOICE = torch.ops.aten._fused_sdp_choice.default
