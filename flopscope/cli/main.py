@@ -15,6 +15,7 @@ import click
 
 from flopscope.cli.asking import Asked, model_options, output_options
 from flopscope.cli.explain import conventions, doctor, explain, why
+from flopscope.cli.memory import memory
 from flopscope.cli.output import emit, patience, results_only
 from flopscope.cli.sweep import sweep
 from flopscope.errors import FlopscopeError, OptionError, UncountedError
@@ -133,7 +134,7 @@ def compare(specs: Sequence[str], asked: Asked, style: str, output: Path | None,
     emit(text, output)
 
 
-for command in (sweep, explain, why, doctor, conventions):
+for command in (memory, sweep, explain, why, doctor, conventions):
     main.add_command(command)
 
 

@@ -19,6 +19,7 @@ from flopscope.report import tables, under
 from flopscope.report.doctor import Diagnosis, diagnose
 from flopscope.report.explain import Explanation, explain_convention
 from flopscope.report.explain_number import NumberExplanation, explain_number, parse_number
+from flopscope.report.memory import Memory
 from flopscope.report.rows import KindRow, ModuleRow, OpRow, metrics
 from flopscope.report.text import TableFormat, render
 from flopscope.report.why import Why, why
@@ -158,6 +159,11 @@ class Report:
     def _bits(self) -> Bits:
         return bits(self._graph)
 
+    @cached_property
+    def memory(self) -> Memory:
+        """How much memory the call takes: the peak of live tensors, where it is reached, what is alive there, and weights."""
+        return Memory(self._graph)
+
     def explain(self, vs: str | float, others: Mapping[str, Report] | None = None) -> Explanation | NumberExplanation:
         """Where the difference to another count comes from.
 
@@ -273,6 +279,7 @@ class Report:
             "complete": self.complete,
             "total": metrics(self.total),
             "bits": self.bits(assume).to_dict(),
+            "memory": self.memory.to_dict(),
             "experts": None if self.experts is None else self.experts.to_dict(),
             "notes": self.notes,
             "uncounted": [{"op": row.op, "scope": row.scope} for row in self.uncounted],

@@ -58,6 +58,18 @@ def si(count: int, unit: str = "") -> str:
 _PREFIXES = "kMGTPE"
 
 
+def binary(count: int) -> str:
+    """Bytes with three digits and a binary prefix: ``9633792`` is ``9.19 MiB``. Counts below 1,024 are written out."""
+    if abs(count) < 1024:
+        return f"{count} B"
+    exponent = 1
+    while abs(count) >= 999.5 * 1024**exponent and exponent < len(_PREFIXES):
+        exponent += 1
+    value = count / 1024**exponent
+    digits = 2 if value < 9.995 else 1 if value < 99.95 else 0
+    return f"{value:.{digits}f} {_PREFIXES[exponent - 1].upper()}iB"
+
+
 def metric_cells(cost: Cost, exact: bool) -> list[str]:
     """Parameters, MACs, FLOPs and access bytes of a cost. A lower bound is marked with a sign."""
     mark = "≥ " if cost.partial else ""
