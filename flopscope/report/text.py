@@ -31,7 +31,7 @@ def render(headers: Sequence[str], rows: Sequence[Sequence[Any]], style: TableFo
         buffer = io.StringIO()
         csv.writer(buffer, lineterminator="\n").writerows([headers, *rows])
         return buffer.getvalue()
-    first_number = next((i for i, header in enumerate(headers) if header in (*METRIC_HEADERS, "calls", "count")), len(headers))
+    first_number = next((i for i, header in enumerate(headers) if header in (*METRIC_HEADERS, "calls", "count", "cost")), len(headers))
     align = ["left" if i < first_number else "right" for i in range(len(headers))]
     table: str = tabulate(
         [[_cell(value) for value in row] for row in rows],
@@ -76,6 +76,17 @@ def metric_cells(cost: Cost, exact: bool) -> list[str]:
     if exact:
         return [f"{cost.params:,}", *(f"{mark}{count:,}" for count in (cost.macs, cost.flops, cost.access_bytes))]
     return [si(cost.params), mark + si(cost.macs), mark + si(cost.flops), mark + si(cost.access_bytes, "B")]
+
+
+INTENSITY_HEADER = "FLOPs/B"
+
+
+def intensity_cell(cost: Cost) -> str:
+    """FLOPs per byte with three digits; of what was counted, where not everything was."""
+    if cost.intensity is None:
+        return ""
+    digits = f"{cost.intensity:,.0f}" if cost.intensity >= 100 else f"{cost.intensity:.3g}"
+    return f"~ {digits}" if cost.partial else digits
 
 
 def shape_text(shape: tuple[int, ...] | None) -> str:
