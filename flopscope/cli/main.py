@@ -19,6 +19,7 @@ from flopscope.cli.explain import conventions, doctor, explain, why
 from flopscope.cli.memory import memory
 from flopscope.cli.output import emit, patience, results_only
 from flopscope.cli.sweep import sweep
+from flopscope.cli.train import train
 from flopscope.errors import FlopscopeError, OptionError, UncountedError
 from flopscope.version import __version__
 
@@ -138,7 +139,7 @@ def compare(specs: Sequence[str], asked: Asked, style: str, output: Path | None,
     emit(text, output)
 
 
-for command in (memory, advise, sweep, explain, why, doctor, conventions):
+for command in (memory, train, advise, sweep, explain, why, doctor, conventions):
     main.add_command(command)
 
 

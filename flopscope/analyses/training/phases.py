@@ -82,5 +82,3 @@ def _by_scope(step: Step) -> tuple[Counter[str], Counter[str]]:
             for above in ancestors(weight.scope):
                 gradients[above] += weight.type.bytes(weight.elements)
     return saved, gradients
-
-
