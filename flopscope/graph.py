@@ -312,6 +312,8 @@ class Graph:
     deaths: dict[int, int] | None = None
     """When memory was given back: by the id of the value that it was made for, the index of the first op that ran without it. What is
     missing lived to the end. ``None`` where the front end runs nothing, so that only dataflow tells."""
+    inner: Callable[[Signature], Graph | None] | None = None
+    """The ops inside an op that the front end records as one, as a graph of their own, or ``None`` where it is one indeed."""
     annotations: dict[str, Sequence[Any]] = field(default_factory=dict)
     """Facts that an analysis found about each op, such as its cost: one sequence per fact, in the order of the ops."""
 
