@@ -118,8 +118,8 @@ def training(
 ) -> Training:
     """Tell what a training step of a PyTorch model costs, without running it: FLOPs of each phase, and memory.
 
-    Forward and backward passes are traced with autograd on, so frozen layers, detached branches and parts under ``no_grad`` come out as they
-    are. The module is taken in the mode (training or evaluation) in which it is, and left as it was found; it must not be used by another
+    Forward and backward passes are traced with autograd on, so frozen layers, detached branches and parts under ``no_grad`` come out as
+    they are. The module is taken in the mode (training or evaluation) in which it is, and left as it was found; it must not be used by another
     thread meanwhile.
 
     Args:

@@ -344,6 +344,8 @@ class Graph:
     missing lived to the end. ``None`` where the front end runs nothing, so that only dataflow tells."""
     regions: list[Region] = field(default_factory=list)
     """The nodes of a file that more than one op stands for."""
+    inner: Callable[[Signature], Graph | None] | None = None
+    """The ops inside an op that the front end records as one, as a graph of their own, or ``None`` where it is one indeed."""
     annotations: dict[str, Sequence[Any]] = field(default_factory=dict)
     """Facts that an analysis found about each op, such as its cost: one sequence per fact, in the order of the ops."""
 

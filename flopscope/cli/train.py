@@ -52,9 +52,9 @@ class TrainingAsked:
 
         if names_onnx(spec):
             raise OptionError(f"{spec!r} is an ONNX file, which holds a forward pass alone; analyse the training of the PyTorch model")
-        loaded = for_training(asked.load(spec), self.frozen)
+        loaded, model = for_training(asked.load(spec), self.frozen)
         options = {"optimizer": self.optimizer, "amp": self.amp, "accumulate": self.accumulate, "checkpoint": self.checkpoint}
-        found: Training = flopscope.training(loaded.model, *loaded.args, **options, **loaded.kwargs)
+        found: Training = flopscope.training(model, *loaded.args, **options, **loaded.kwargs)
         return loaded.noted(found)
 
 

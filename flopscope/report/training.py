@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from flopscope.analyses.memory.kernels import growths
 from flopscope.analyses.training.optimizers import Optimizer
 from flopscope.analyses.training.phases import ModuleStep, module_steps, phase_costs
 from flopscope.analyses.training.step_memory import StepMemory
 from flopscope.cost import Cost
+from flopscope.graph import Graph
 from flopscope.report import training_text
 from flopscope.report.report import Report
 from flopscope.report.rows import metrics
@@ -30,6 +32,11 @@ class Training:
     def name(self) -> str:
         """The name of the model."""
         return self.step.graph.name
+
+    @property
+    def graph(self) -> Graph:
+        """The graph of the forward and backward passes; the annotation ``"phase"`` says which op belongs to which."""
+        return self.step.graph
 
     @cached_property
     def report(self) -> Report:
@@ -68,9 +75,18 @@ class Training:
 
     @cached_property
     def memory(self) -> StepMemory:
-        """What the step holds, and where the most."""
-        weights = self._trained
-        return StepMemory(self.step, self.optimizer.state_bytes(weights), self.optimizer.step_bytes(weights, "loop"))
+        """What the step holds, and where the most: tensors alone, whatever the machine."""
+        return self._memory(None)
+
+    @cached_property
+    def memory_on_cpu(self) -> StepMemory:
+        """The same on an eager CPU such as this one, whose kernels take scratch memory beside tensors."""
+        return self._memory(growths(self.step.graph))
+
+    def _memory(self, growth: list[int] | None) -> StepMemory:
+        weights, optimizer = self._trained, self.optimizer
+        step_bytes = optimizer.step_bytes(weights, optimizer.implementation_on("cpu"))
+        return StepMemory(self.step, optimizer.state_bytes(weights), step_bytes, growth)
 
     @cached_property
     def _trained(self) -> list[Any]:

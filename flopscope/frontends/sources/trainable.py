@@ -15,7 +15,7 @@ from flopscope.errors import OptionError, SpecError
 from flopscope.frontends.sources.loaded import Loaded
 
 
-def for_training(loaded: Loaded, frozen: Sequence[str] = ()) -> Loaded:
+def for_training(loaded: Loaded, frozen: Sequence[str] = ()) -> tuple[Loaded, nn.Module]:
     """The same model in training mode, on the same inputs.
 
     A language model of transformers gets its own inputs as labels, as it is trained.
@@ -40,7 +40,7 @@ def for_training(loaded: Loaded, frozen: Sequence[str] = ()) -> Loaded:
             raise OptionError(f"no parameter of {loaded.name} matches {pattern!r}; they are called {near}, ...")
         for name in matching:
             named[name].requires_grad_(False)
-    return _with_labels(loaded, model)
+    return _with_labels(loaded, model), model
 
 
 def _with_labels(loaded: Loaded, model: nn.Module) -> Loaded:

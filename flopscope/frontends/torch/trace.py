@@ -22,7 +22,9 @@ from flopscope.frontends.torch.census import Census, take_census
 from flopscope.frontends.torch.flattened import scope_by_weights
 from flopscope.frontends.torch.guard import untouched
 from flopscope.frontends.torch.higher_order import Weigh
+from flopscope.frontends.torch.inside import inner_of
 from flopscope.frontends.torch.masks import MOST_MASK_ELEMENTS, MaskCounter
+from flopscope.frontends.torch.memo import current_memo
 from flopscope.frontends.torch.programs import unwrapped
 from flopscope.frontends.torch.recorder import Recorder
 from flopscope.frontends.torch.scopes import ScopeListener, listening
@@ -217,6 +219,7 @@ def complete(graph: Graph, tracer: Tracer, recorder: Recorder, census: Census, e
     """Hand over what was recorded."""
     graph.ops = tracer.ops
     graph.weights = tracer.weights
+    graph.inner = inner_of(current_memo())
     if census.programs:
         left = scope_by_weights(graph.ops, census.programs, census.inventory)
         if left:

@@ -45,7 +45,7 @@ META = torch.device("meta")
 MOST_CONCRETE_ELEMENTS = 2**17
 """Results larger than this are not computed for real: a causal mask over a long context would take gigabytes."""
 
-_OPEN, _CLOSE = object(), object()
+OPEN, CLOSE = object(), object()
 _detach = Tensor.detach
 _in_inference_mode = torch.is_inference_mode_enabled
 _NO_DISPATCH = torch._C._disabled_torch_dispatch_impl
@@ -181,9 +181,9 @@ class Tracer(RealRuns, TorchDispatchMode):
                 if item and type(item[0]) is int and float not in map(type, item):
                     key.append(tuple(item))
                 else:
-                    key.append(_OPEN)
+                    key.append(OPEN)
                     self._read(item, key, operands)
-                    key.append(_CLOSE)
+                    key.append(CLOSE)
             elif kind is float or kind is bool or kind is complex:
                 key.append((kind, item))  # because 1 == 1.0 == True == 1+0j
             elif isinstance(item, Tensor):
