@@ -201,6 +201,22 @@ def test_a_module_that_is_called_in_turn_is_not_fragmented() -> None:
     assert found.facts["widths"] == [1] * 5
 
 
+def test_what_is_computed_from_weights_alone_lies_beside_nothing() -> None:
+    class FromTables(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers = nn.ModuleList(nn.Linear(4, 4, bias=False) for _ in range(4))
+            self.table = nn.Parameter(torch.zeros(4, 4))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            for layer in self.layers:
+                x = x @ layer(self.table)
+            return x
+
+    found = advise(FromTables(), "2x4")["G3"]
+    assert (found.kept, found.facts["widths"]) == (True, [1] * 4)
+
+
 def test_layers_that_read_the_same_tensor_are_counted() -> None:
     found = advise(Branches(1, 1, 1), "1x8x6x6")["G3"]
     assert "3 could be one op" in found.places[0].what

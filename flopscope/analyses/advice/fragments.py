@@ -94,10 +94,11 @@ def _way(op: Op) -> tuple[object, ...]:
 
 def fragments(graph: Graph) -> Finding:
     """How fragmented a graph is, and which of its blocks are."""
-    whole = profile(graph.ops)
+    live = _live(graph)
+    whole = profile(live)
     classes = {module.path: module.class_name for module in graph.modules}
     places = []
-    for scope, found in _blocks(graph):
+    for scope, found in _blocks(graph, live):
         merge = f"; {found.sharing} could be one op" if found.sharing else ""
         places.append(Place(scope, classes.get(scope, ""), f"{found}{merge}", found.fragments - found.steps, found.fragments))
     amount, held = sum(place.amount for place in places), sum(place.ops for place in places)
@@ -115,12 +116,24 @@ def fragments(graph: Graph) -> Finding:
     )  # fmt: skip
 
 
-def _blocks(graph: Graph) -> list[tuple[str, Profile]]:
+def _live(graph: Graph) -> list[Op]:
+    """The ops that depend on the inputs. What is computed from weights alone waits for nothing, and would seem to lie beside everything."""
+    known = {value.id for value in graph.inputs}
+    found = []
+    for op in graph.ops:
+        if not known.isdisjoint(value.id for value in op.inputs):
+            found.append(op)
+            known.update(value.id for value in op.outputs)
+    return found if known else graph.ops
+
+
+def _blocks(graph: Graph, live: Sequence[Op]) -> list[tuple[str, Profile]]:
     """The smallest modules with enough fragments in one step."""
     idle = {module.path for module in graph.modules if module.calls == 0}
     members: dict[str, list[Op]] = {}
     counts: Counter[str] = Counter()
-    for op in graph.ops:
+    position = {op.index: place for place, op in enumerate(live)}
+    for op in live:
         fragment = is_fragment(op)
         for path in totals.ancestors(op.scope):
             members.setdefault(path, []).append(op)
@@ -132,7 +145,7 @@ def _blocks(graph: Graph) -> list[tuple[str, Profile]]:
             continue
         ops = members[path]
         # A module that was called more than once depends on itself through what ran in between.
-        block = profile(graph.ops[ops[0].index : ops[-1].index + 1], ops)
+        block = profile(live[position[ops[0].index] : position[ops[-1].index] + 1], ops)
         if block.parallel >= SIDE_BY_SIDE:
             found.append((path, block))
             taken.update(totals.ancestors(path))
