@@ -201,6 +201,12 @@ def test_a_module_that_is_called_in_turn_is_not_fragmented() -> None:
     assert found.facts["widths"] == [1] * 5
 
 
+def test_a_long_chain_with_a_little_beside_it_is_no_fragmented_block() -> None:
+    """Three at once in both: 6 fragments in 4 steps are 1.5 per step, 7 in 5 are fewer."""
+    assert advise(Branches(4, 1, 1), "1x8x6x6")["G3"].amount == 2
+    assert advise(Branches(5, 1, 1), "1x8x6x6")["G3"].kept
+
+
 def test_what_is_computed_from_weights_alone_lies_beside_nothing() -> None:
     class FromTables(nn.Module):
         def __init__(self) -> None:
