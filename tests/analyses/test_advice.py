@@ -300,6 +300,15 @@ def test_places_add_up(factory: Callable[[], nn.Module]) -> None:
         assert [place.amount for place in finding.places] == sorted((place.amount for place in finding.places), reverse=True)
 
 
+def test_the_widths_that_are_proposed_have_the_same_product() -> None:
+    """Of a layer that makes the output, whose width the task gives, none are proposed."""
+    places = advise(nn.Sequential(conv(16, 64), conv(64, 4, stride=2)), "1x16x8x8")["G1"].places
+    assert {place.what for place in places} == {
+        "16 -> 64 at 64 positions; least at 32 -> 32",
+        "64 -> 4 at 64 to 16 positions; makes the output",
+    }
+
+
 def test_half_the_bytes_in_half_precision() -> None:
     full, half = (advise(conv(16, 64).to(dtype), "1x16x8x8")["G1"] for dtype in (torch.float32, torch.float16))
     assert full.amount == 2 * half.amount == 4 * (64 * 80 - 2 * 64 * 32)
