@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
 from flopscope.analyses.memory.storages import Storage
-from flopscope.graph import Signature
-
-Workspace = Callable[[Signature], int]
-"""The bytes that a kernel takes beside its inputs and outputs, for as long as it runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,16 +31,28 @@ class Timeline:
         return self.live_bytes.index(self.peak_bytes) if self.live_bytes else None
 
 
-def timeline(pieces: Sequence[Storage], ops: int) -> Timeline:
-    """The timeline of some pieces of memory over a number of ops."""
+def timeline(pieces: Sequence[Storage], ops: int, growths: Sequence[int] | None = None) -> Timeline:
+    """The timeline of some pieces of memory over a number of ops.
+
+    Args:
+        pieces: the pieces of memory.
+        ops: how many ops there are.
+        growths: by op, the most bytes that are alive while it runs over what was alive before, scratch memory included. What its outputs
+            take is the least.
+    """
     changes = [0] * (ops + 2)
+    made = [0] * (ops + 1)
     for piece in pieces:
         changes[piece.born + 1] += piece.bytes
         changes[piece.died + 1] -= piece.bytes
+        made[piece.born + 1] += piece.bytes
     # Entry k + 1 of the sums is what is alive while op k runs; entry 0 what was there before.
     sums = list(accumulate(changes))
+    live = sums[1 : ops + 1]
+    if growths is not None:
+        live = [total + max(growth - fresh, 0) for total, growth, fresh in zip(live, growths, made[1:], strict=True)]
     after = sum(piece.bytes for piece in pieces if piece.died >= ops)
-    return Timeline(tuple(sums[1 : ops + 1]), sums[0], after)
+    return Timeline(tuple(live), sums[0], after)
 
 
 def alive_at(pieces: Sequence[Storage], op: int) -> list[Storage]:

@@ -1,1 +1,1 @@
-"""What training takes: the state of optimizers, the memory of their steps, and what devices share of both."""
+"""What a training step costs: its phases, its memory, the optimizer, and shares of many devices."""

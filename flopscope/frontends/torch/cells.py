@@ -36,7 +36,7 @@ class Cell:
         self.value = value
         self.written: Value | None = None
         self.concrete = self.from_input = False
-        self.storage = value.id if root is None else root.storage
+        self.storage: int = value.id if root is None else root.storage
         """The id of the value that the memory was made for."""
         self.above = root
         """The root, or ``None`` for a cell that is its own (a reference to itself would leave work for the garbage collector)."""

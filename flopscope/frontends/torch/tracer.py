@@ -15,7 +15,7 @@ their cells. A call that needs the values of a tensor that has none raises `Data
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -45,7 +45,7 @@ META = torch.device("meta")
 MOST_CONCRETE_ELEMENTS = 2**17
 """Results larger than this are not computed for real: a causal mask over a long context would take gigabytes."""
 
-_OPEN, _CLOSE = object(), object()
+OPEN, CLOSE = object(), object()
 _detach = Tensor.detach
 _in_inference_mode = torch.is_inference_mode_enabled
 _NO_DISPATCH = torch._C._disabled_torch_dispatch_impl
@@ -57,6 +57,8 @@ class Tracer(RealRuns, TorchDispatchMode):
     """Records the ops of one call of a model. Use it once."""
 
     supports_higher_order_operators = True
+    _copy_of: Callable[[Tensor], Tensor] = staticmethod(_detach)
+    """A new result like a template."""
 
     def __init__(
         self,
@@ -179,9 +181,9 @@ class Tracer(RealRuns, TorchDispatchMode):
                 if item and type(item[0]) is int and float not in map(type, item):
                     key.append(tuple(item))
                 else:
-                    key.append(_OPEN)
+                    key.append(OPEN)
                     self._read(item, key, operands)
-                    key.append(_CLOSE)
+                    key.append(CLOSE)
             elif kind is float or kind is bool or kind is complex:
                 key.append((kind, item))  # because 1 == 1.0 == True == 1+0j
             elif isinstance(item, Tensor):
@@ -219,7 +221,7 @@ class Tracer(RealRuns, TorchDispatchMode):
                 root = None if source is None else operands[source].root
                 is_inference = _in_inference_mode() if source is None else tensors[source].is_inference()
                 template = (entry.templates if is_inference else entry.normal_templates)[position]
-                tensor = None if template is None else _detach(template)
+                tensor = None if template is None else self._copy_of(template)
                 results.append(tensor)
                 if tensor is not None:
                     cell = self._make_cell(tensor, next(types), root, op.index)

@@ -1,0 +1,82 @@
+"""Scratch memory of fused attention on the CPU, from aten/src/ATen/native/cpu/FlashAttentionKernel.cpp."""
+
+from __future__ import annotations
+
+import math
+
+from flopscope.analyses.memory.kernels.host import Host
+from flopscope.analyses.memory.kernels.registry import bytes_of, kernel, outputs_bytes
+from flopscope.graph import Signature, TensorType, bits_of
+
+KEY_BLOCK = 512
+ACCUMULATED = 4
+"""Bytes of a number in which sums are kept."""
+
+
+def _query_block(queries: int) -> int:
+    """How many queries a thread takes at a time."""
+    block = 256 if queries >= 768 else 64 if queries >= 192 else 32
+    return min(block, queries)
+
+
+def _buffers(query: TensorType, key: TensorType, host: Host) -> int:
+    queries, width = query.shape[-2:]
+    keys = key.shape[-2]
+    rows, columns = _query_block(queries), min(KEY_BLOCK, keys)
+    accumulated = 8 if query.dtype == "float64" else ACCUMULATED
+    per_thread = rows * (columns + 2 + width) * accumulated
+    if query.dtype in ("bfloat16", "float16"):
+        per_thread += rows * columns * 2
+    return per_thread * host.threads
+
+
+def _sums(query: TensorType) -> int:
+    return math.prod(query.shape[:-1]) * (8 if query.dtype == "float64" else ACCUMULATED)
+
+
+def is_flash(op: Signature) -> bool:
+    """Whether torch takes the fused kernel: ``use_flash_attention_cpp`` in transformers/sdp_utils_cpp.cpp."""
+    query, key, value = op["query"], op["key"], op["value"]
+    same_width = query.shape[-1] == key.shape[-1] == value.shape[-1]
+    packed = all(type.strides is None or type.strides[-1] == 1 for type in (query, key, value))
+    ranks = {len(type.shape) for type in (query, key, value)}
+    known = query.dtype in ("float32", "float64", "bfloat16", "float16")
+    return ranks == {4} and same_width and packed and known and not op.get("dropout_p", 0.0) and 0 not in (*query.shape, *key.shape)
+
+
+@kernel("aten::scaled_dot_product_attention")
+def attention(op: Signature, host: Host) -> int | None:
+    """The result, a sum per query, buffers per thread, and a mask of booleans as numbers; else the products of all queries and keys."""
+    query, key = op["query"], op["key"]
+    mask = op.get("attn_mask")
+    if is_flash(op):
+        numbers = bytes_of(mask) * bits_of(query.dtype) // 8 if mask is not None and mask.dtype == "bool" else 0
+        return numbers + bytes_of(op.output) + _sums(query) + _buffers(query, key, host)
+    return _plain(op)
+
+
+def _plain(op: Signature) -> int:
+    """Scaled queries and keys, their products with a copy of the keys in between, and what softmax makes of the products."""
+    query, key = op["query"], op["key"]
+    item = bits_of(query.dtype) // 8
+    rows: int = math.prod(query.shape[:-1])
+    products, scaled, keys = rows * key.shape[-2] * item, bytes_of(query), bytes_of(key)
+    empty = rows * key.shape[-2] + rows  # which products are minus infinity, and which rows are nothing else
+    dropped = 2 * products if op.get("dropout_p", 0.0) else 0
+    most: int = max(scaled + keys + products, scaled + 2 * products + empty, products + dropped + bytes_of(op.output))
+    return most
+
+
+@kernel("aten::_scaled_dot_product_flash_attention_for_cpu")
+def flash(op: Signature, host: Host) -> int | None:
+    """The result, a sum per query, and buffers per thread."""
+    return bytes_of(op.output) + _sums(op["query"]) + _buffers(op["query"], op["key"], host)
+
+
+@kernel("aten::_scaled_dot_product_flash_attention_for_cpu_backward")
+def flash_backward(op: Signature, host: Host) -> int | None:
+    """The three gradients, a copy of the result's gradient that lies in order, and buffers per thread."""
+    query, key = op["query"], op["key"]
+    rows, columns = _query_block(query.shape[-2]), min(KEY_BLOCK, key.shape[-2])
+    buffers: int = (2 * rows * columns + rows) * ACCUMULATED * host.threads
+    return outputs_bytes(op) + bytes_of(op["grad_out"]) + buffers

@@ -1,0 +1,57 @@
+"""Scratch memory of other kernels on the CPU."""
+
+from __future__ import annotations
+
+from flopscope.analyses.memory.kernels.host import Host
+from flopscope.analyses.memory.kernels.registry import bytes_of, copy_as_suggested, copy_bytes, is_channels_last, kernel, outputs_bytes
+from flopscope.graph import Signature
+
+
+@kernel("aten::roll")
+def roll(op: Signature, _: Host) -> int | None:
+    """A result per dimension: they are rolled one after the other (native/TensorTransformations.h)."""
+    return bytes_of(op.output) * max(len(op.get("dims", ())), 1)
+
+
+@kernel("aten::max_pool3d_with_indices", "aten::max_pool2d_with_indices")
+def max_pool(op: Signature, _: Host) -> int | None:
+    """The result, its indices, and a copy of an input that lies in no known order."""
+    source = op["input"] if "input" in op.arguments else op["self"]
+    return outputs_bytes(op) + copy_as_suggested(source)
+
+
+SMALL_PICTURE = 128
+"""Up to this sum of sides of the result, plain pictures are resampled channels last too."""
+
+
+@kernel("upsample_nearest", "upsample_linear")
+def upsample(op: Signature, _: Host) -> int | None:
+    """The result, and either copies of both channels last, or the places and weights of a line (native/cpu/UpSampleKernel.cpp)."""
+    source = op["input"] if "input" in op.arguments else op["self"]
+    out = op.output
+    if is_channels_last(source) and source.shape[1] > 3:
+        return bytes_of(out)
+    if len(out.shape) == 4 and sum(out.shape[2:]) <= SMALL_PICTURE:
+        return 2 * bytes_of(out) + (0 if is_channels_last(source) else bytes_of(source))
+    taps = 1 if op.kind == "upsample_nearest" else 2
+    return bytes_of(out) + copy_bytes(source) + sum(out.shape[2:]) * taps * 12
+
+
+@kernel("aten::native_dropout")
+def native_dropout(op: Signature, _: Host) -> int | None:
+    """The result, the mask, and the random numbers (native/Dropout.cpp)."""
+    return outputs_bytes(op) + bytes_of(op.output)
+
+
+@kernel("aten::sort")
+def sort(op: Signature, _: Host) -> int | None:
+    """The values, their indices, and a row of both."""
+    source = op["self"]
+    row = source.shape[op.get("dim", -1)] if source.shape else 1
+    return outputs_bytes(op) + row * 8
+
+
+@kernel("aten::im2col")
+def im2col(op: Signature, _: Host) -> int | None:
+    """The columns, and a copy of an input that does not lie in order."""
+    return bytes_of(op.output) + copy_bytes(op["self"])
