@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from flopscope.api import analyze as analyze
     from flopscope.api import clear_memo as clear_memo
     from flopscope.api import compare as compare
+    from flopscope.api import training as training
     from flopscope.cost import Cost as Cost
     from flopscope.errors import FlopscopeError as FlopscopeError
     from flopscope.frontends.sources.spec import load as load
@@ -60,6 +61,7 @@ __all__ = [
     "load",
     "relax",
     "rule",
+    "training",
 ]
 
 # Imported when first used: ``flopscope --help`` must not wait for torch.
@@ -79,6 +81,7 @@ _HOMES = {
     "forget_rule": "flopscope.rules",
     "load": "flopscope.frontends.sources.spec",
     "rule": "flopscope.rules",
+    "training": "flopscope.api",
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from flopscope.analyses.attention import attention_notes
@@ -17,8 +17,10 @@ from flopscope.rules import module_classes, price
 if TYPE_CHECKING:
     from torch import nn
 
+    from flopscope.analyses.training.optimizers import Optimizer
     from flopscope.frontends.torch.trace import Attention, Execute
     from flopscope.graph import Graph
+    from flopscope.report.training import Training
 
 
 def analyze(
@@ -102,6 +104,64 @@ def _torch_graph(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any], exec
     graph = trace(model, args, kwargs, execute=execute, attention=attention, opaque=module_classes(), weigh=weight_of)
     graph.notes.extend(attention_notes(graph, effective=attention == "effective"))
     return graph
+
+
+def training(
+    model: nn.Module,
+    *args: Any,
+    loss: Callable[[Any], Any] | None = None,
+    optimizer: str | Optimizer = "adamw",
+    amp: str | None = None,
+    accumulate: int = 1,
+    checkpoint: Sequence[str] = (),
+    **kwargs: Any,
+) -> Training:
+    """Tell what a training step of a PyTorch model costs, without running it: FLOPs of each phase, and memory.
+
+    Forward and backward passes are traced with autograd on, so frozen layers, detached branches and parts under ``no_grad`` come out as
+    they are. The module is taken in the mode (training or evaluation) in which it is, and left as it was found; it must not be used by another
+    thread meanwhile.
+
+    Args:
+        model: a module.
+        *args: the inputs, as `analyze` takes them; the batch is theirs.
+        loss: a function from the model's output to the tensor that is minimised. By default the output's ``loss``, or the cross-entropy of
+            its logits against a class per position, or else the sum of all outputs; the report says which.
+        optimizer: a name such as ``"sgd"``, ``"adamw"``, ``"adafactor"`` or ``"adam8bit"``, or an
+            `flopscope.analyses.training.optimizers.Optimizer` with settings of its own.
+        amp: mixed precision: forward and loss under autocast to ``"bf16"`` or ``"fp16"``.
+        accumulate: forward and backward passes per step of the optimizer.
+        checkpoint: paths of modules (with ``*`` for any) whose activations are computed again in the backward pass and not kept;
+            ``"auto"`` stands for the blocks that the network repeats.
+        **kwargs: named inputs.
+
+    Raises:
+        InputError: the inputs do not fit the model, nothing in it is trainable, or the loss is no single number.
+        OptionError: there is no such optimizer, precision or module.
+        TraceError: the model or the loss raised; the cause is chained.
+        NeedsDataError: the model reads values, which a step on shapes does not have.
+
+    Examples:
+        >>> import torch, flopscope
+        >>> step = flopscope.training(torch.nn.Linear(8, 4), "2x8", optimizer="sgd")
+        >>> step.backward.macs == 2 * 8 * 4  # the gradient of the weight alone: the input wants none
+        True
+    """
+    from torch import nn as torch_nn
+
+    from flopscope.analyses.training.optimizers import optimizer_of
+    from flopscope.frontends.torch.inputs import dtype_of, tensors_from_text
+    from flopscope.frontends.torch.step import trace_step
+    from flopscope.report.training import Training
+
+    if not isinstance(model, torch_nn.Module):
+        raise InputError(f"a torch.nn.Module is needed to train, but a {type(model).__name__} was given")
+    if accumulate < 1:
+        raise OptionError(f"accumulate counts the passes of a step, 1 or more, but is {accumulate}")
+    chosen = optimizer_of(optimizer)
+    given = tensors_from_text((args, kwargs), dtype_of(model))
+    step = trace_step(model, *given, loss=loss, amp=amp, accumulate=accumulate, checkpoint=checkpoint)
+    return Training(step, chosen)
 
 
 def compare(models: Mapping[str, Any]) -> Comparison:

@@ -44,6 +44,16 @@ class Cost:
         return self.bytes_read + self.bytes_written
 
     @property
+    def intensity(self) -> float | None:
+        """Arithmetic intensity: FLOPs per byte read and written; ``None`` where no byte moves.
+
+        Where the cost is `partial`, it is that of the ops that were counted, which is no bound.
+
+        Source: Williams et al. 2009, "Roofline", Communications of the ACM 52(4), section 3.
+        """
+        return self.flops / self.access_bytes if self.access_bytes else None
+
+    @property
     def partial(self) -> bool:
         """Whether this cost is only a lower bound, because something in it was not counted."""
         return bool(self.uncounted)

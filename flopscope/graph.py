@@ -25,7 +25,7 @@ from flopscope.errors import GraphError
 if TYPE_CHECKING:
     import networkx
 
-Role = Literal["input", "parameter", "buffer", "constant", "result"]
+Role = Literal["input", "parameter", "buffer", "constant", "result", "inner"]
 Effect = Literal["fresh", "view", "inplace"]
 
 SHAPE_UNKNOWN = "shape_unknown"
@@ -192,7 +192,10 @@ def _tensor_types(values: Any) -> Iterator[TensorType]:
 
 @dataclass(slots=True, eq=False)
 class Tensor:
-    """A value in a graph. ``producer`` is the index of the op that made it, or ``None`` for what came from outside."""
+    """A value in a graph. ``producer`` is the index of the op that made it, or ``None`` for what came from outside.
+
+    A value whose role is ``"inner"`` is made and read by the pieces of one node of a file, and no tensor of the file.
+    """
 
     id: int
     type: TensorType
@@ -290,6 +293,33 @@ class Weight:
         return self.type.elements if self.type.nonzero is None else self.type.nonzero
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Gathered:
+    """What the turns of a loop put together: a tensor with a slice of each turn."""
+
+    whole: Tensor
+    slices: tuple[Tensor, ...]
+    """The slices as the graph knows them: of a body that is in the graph once, one."""
+    at_once: bool
+    """Whether the whole is there before the first turn, and each turn writes its slice into it."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Region:
+    """The ops ``first`` to ``last`` are inside one node of a file, which holds what it reads until it has ended."""
+
+    first: int
+    last: int
+    is_kernel: bool = True
+    """Whether they run as one: the pieces of a node. Else they run one after the other, as the graph inside a loop does."""
+    turns: int = 1
+    carried: tuple[tuple[Tensor, Tensor], ...] = ()
+    """What one turn of a loop hands to the next: what the first turn was given in its place, and what each turn makes."""
+    varying: tuple[Tensor, ...] = ()
+    """Values that differ from turn to turn, although no op makes them."""
+    gathered: tuple[Gathered, ...] = ()
+
+
 @dataclass(eq=False)
 class Graph:
     """A traced model.
@@ -312,6 +342,8 @@ class Graph:
     deaths: dict[int, int] | None = None
     """When memory was given back: by the id of the value that it was made for, the index of the first op that ran without it. What is
     missing lived to the end. ``None`` where the front end runs nothing, so that only dataflow tells."""
+    regions: list[Region] = field(default_factory=list)
+    """The nodes of a file that more than one op stands for."""
     inner: Callable[[Signature], Graph | None] | None = None
     """The ops inside an op that the front end records as one, as a graph of their own, or ``None`` where it is one indeed."""
     annotations: dict[str, Sequence[Any]] = field(default_factory=dict)

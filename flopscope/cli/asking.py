@@ -185,7 +185,7 @@ def model_options(command: Command) -> Command:
         asked = Asked(**{name: given.pop(name) for name in names})
         return command(asked=asked, **given)
 
-    return _with(_MODEL_OPTIONS, collected)
+    return with_options(_MODEL_OPTIONS, collected)
 
 
 def output_options(formats: Sequence[str]) -> Callable[[Command], Command]:
@@ -196,10 +196,11 @@ def output_options(formats: Sequence[str]) -> Callable[[Command], Command]:
     output = click.option(
         "--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help="Write to a file instead of the terminal."
     )
-    return lambda command: _with((style, output), command)
+    return lambda command: with_options((style, output), command)
 
 
-def _with(options: Sequence[Callable[[Command], Command]], command: Command) -> Command:
+def with_options(options: Sequence[Callable[[Command], Command]], command: Command) -> Command:
+    """A command with more options, in this order."""
     for option in reversed(options):
         command = option(command)
     return command

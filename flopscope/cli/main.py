@@ -13,10 +13,13 @@ from typing import Any
 
 import click
 
+from flopscope.cli.advise import advise
 from flopscope.cli.asking import Asked, model_options, output_options
 from flopscope.cli.explain import conventions, doctor, explain, why
+from flopscope.cli.memory import memory
 from flopscope.cli.output import emit, patience, results_only
 from flopscope.cli.sweep import sweep
+from flopscope.cli.train import train
 from flopscope.errors import FlopscopeError, OptionError, UncountedError
 from flopscope.version import __version__
 
@@ -71,6 +74,7 @@ _convention = click.option("--convention", metavar="NAME", help="Add a column in
 )
 @click.option("--bits", "by_bits", is_flag=True, help="List MACs and BOPs by the bits of weights and activations, and sizes in bytes.")
 @click.option("--assume", metavar="WIDTHS", help="The same with other widths, such as w8a8 or w4a16.")
+@click.option("--intensity", is_flag=True, help="Add a column of arithmetic intensity: FLOPs per byte read and written.")
 @click.option("--by", type=click.Choice(("module", "op", "kind")), default="module", show_default=True, help="What a row is.")
 @click.option(
     "--depth", type=click.IntRange(min=0), default=None, help="Deepest level of modules to list. Default: 3, or all in csv and json."
@@ -86,6 +90,7 @@ def analyze(
     save_shapes: Path | None,
     by_bits: bool,
     assume: str | None,
+    intensity: bool,
     by: Any,
     depth: int | None,
 ) -> None:
@@ -95,6 +100,7 @@ def analyze(
     with patience(f"analysing {spec}"):
         if asked.asks_for_formula:
             others = {"--bits": by_bits, "--assume": assume, "--convention": convention, "--save-shapes": save_shapes, "--strict": strict}
+            others["--intensity"] = intensity
             text = asked.over_sizes(spec, style, exact, [name for name, given in others.items() if given])
         else:
             if save_shapes is not None:
@@ -105,7 +111,7 @@ def analyze(
             elif by_bits or assume is not None:
                 text = report.bits_text(style, assume=assume, exact=exact)  # type: ignore[arg-type]
             else:
-                text = _report_text(report, by, style, depth, exact, convention)
+                text = _report_text(report, by, style, depth, exact, convention, intensity)
     emit(text, output)
 
 
@@ -133,7 +139,7 @@ def compare(specs: Sequence[str], asked: Asked, style: str, output: Path | None,
     emit(text, output)
 
 
-for command in (sweep, explain, why, doctor, conventions):
+for command in (memory, train, advise, sweep, explain, why, doctor, conventions):
     main.add_command(command)
 
 
@@ -170,10 +176,10 @@ def _check_assumed(widths: str | None) -> None:
         parse_widths(widths)
 
 
-def _report_text(report: Any, by: Any, style: str, depth: int | None, exact: bool, convention: str | None) -> str:
-    if style == "csv":
+def _report_text(report: Any, by: Any, style: str, depth: int | None, exact: bool, convention: str | None, intensity: bool) -> str:
+    if style == "csv":  # which has the intensity in any case
         return str(report.to_csv(by, depth=depth, convention=convention))
     depth = 3 if depth is None else depth
     if style == "table":
-        return str(report.to_text(by, depth=depth, exact=exact, convention=convention))
-    return str(report.to_table(by, style, depth=depth, exact=exact, convention=convention))
+        return str(report.to_text(by, depth=depth, exact=exact, convention=convention, intensity=intensity))
+    return str(report.to_table(by, style, depth=depth, exact=exact, convention=convention, intensity=intensity))

@@ -1,5 +1,6 @@
 """Reports: the rows and tables of what a model costs."""
 
+from flopscope.report.advice import Advice as Advice
 from flopscope.report.compare import Comparison as Comparison
 from flopscope.report.doctor import Diagnosis as Diagnosis
 from flopscope.report.explain import Explanation as Explanation

@@ -1,4 +1,4 @@
-"""A sweep as a picture. matplotlib is imported here and nowhere else."""
+"""A sweep, and the memory of a model, as pictures. matplotlib is imported here and nowhere else."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from flopscope.errors import MissingPackageError, OptionError
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.axis import XAxis, YAxis
+    from matplotlib.figure import Figure
 
+    from flopscope.report.memory import Memory
     from flopscope.report.sweep import Sweep
 
 SUFFIXES = (".png", ".svg", ".pdf")
@@ -50,17 +52,81 @@ def draw(found: Sweep, path: Path) -> None:
     Raises:
         OptionError: the file cannot be written.
     """
+    figure, axes = _empty(found.title)
+    _draw_lines(axes, found)
+    _save(figure, path)
+
+
+def draw_memory(found: Memory, path: Path) -> None:
+    """Draw the bytes of live tensors from op to op, the peak, and what an ideal planner could do.
+
+    Raises:
+        OptionError: the file cannot be written.
+    """
+    from flopscope.report.text import binary
+
+    figure, axes = _empty(f"{found.name}: memory of live tensors, weights apart")
+    _draw_steps(axes, found)
+    peak = found.peak
+    if peak is not None:
+        at, top = peak.op + 0.5, float(found.peak_bytes)
+        where = f"{peak.scope or 'the model itself'}\n{peak.target}"
+        axes.plot([at], [top], "o", color="#b3261e", markersize=5, zorder=5)
+        is_right = at > 0.5 * len(found.ops)
+        place: dict[str, Any] = {"xytext": (-8 if is_right else 8, 6), "textcoords": "offset points", "ha": "right" if is_right else "left"}
+        axes.annotate(f"{binary(found.peak_bytes)} at op {peak.op}: {where}", (at, top), fontsize=8.5, color="#b3261e", **place)
+    figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=9)
+    _save(figure, path)
+
+
+def _draw_steps(axes: Axes, found: Memory) -> None:
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    from flopscope.report.text import binary
+
+    live, ideal = found.timeline.live_bytes, found.fused.timeline.live_bytes
+    edges = list(range(len(live) + 1))
+    kind = "ideal planner" if found.is_fused else "as the model runs"
+    axes.stairs([float(count) for count in live], edges, fill=True, color="#9dbfe3", edgecolor="#1f5fa8", linewidth=1.2, label=kind)
+    if not found.is_fused:
+        axes.stairs([float(count) for count in ideal], edges, color="#d9822b", linewidth=1.5, label="ideal planner")
+    if found.input_bytes:
+        axes.axhline(found.input_bytes, color="#555555", linewidth=1, linestyle=":", label="inputs")
+    highest = max(found.peak_bytes, 1)
+    axes.set_ylim(0, highest * 1.18)
+    axes.set_xlim(0, max(len(live), 1))
+    step = _binary_step(highest)
+    axes.set_yticks([float(step * i) for i in range(int(highest * 1.18 // step) + 1)])
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: binary(int(value)).replace(".00 ", " ").replace(".0 ", " ")))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlabel("op")
+
+
+def _binary_step(highest: int) -> int:
+    """A round number of bytes of which four to eight make up the height: 1, 2, 5, 10, ... of a binary unit."""
+    unit = 1
+    while highest >= 1024 * unit:
+        unit *= 1024
+    sizes = [size * power for power in (1, 10, 100) for size in (1, 2, 5)]
+    smaller = [max(1, unit * part // 1024) for part in (128, 256, 512)] if unit > 1 else []
+    return next((step for step in (*smaller, *(unit * size for size in sizes)) if highest <= 7 * step), unit * 1000)
+
+
+def _empty(title: str) -> tuple[Figure, Axes]:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7.2, 4.5), layout="constrained")  # not through pyplot, which keeps every figure
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    _draw_lines(axes, found)
-    axes.set_title(found.title, fontsize=11, loc="left")
+    axes.set_title(title, fontsize=11, loc="left")
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(True, which="major", color="#e3e3e3", linewidth=0.8)
     axes.set_axisbelow(True)
+    return figure, axes
+
+
+def _save(figure: Figure, path: Path) -> None:
     try:
         figure.savefig(path, dpi=200)
     except OSError as error:

@@ -16,11 +16,13 @@ from flopscope.cost import ZERO, Cost
 from flopscope.errors import OptionError
 from flopscope.graph import Graph
 from flopscope.report import tables, under
+from flopscope.report.advice import Advice, advise
 from flopscope.report.doctor import Diagnosis, diagnose
 from flopscope.report.explain import Explanation, explain_convention
 from flopscope.report.explain_number import NumberExplanation, explain_number, parse_number
+from flopscope.report.memory import Memory
 from flopscope.report.rows import KindRow, ModuleRow, OpRow, metrics
-from flopscope.report.text import TableFormat, render
+from flopscope.report.text import INTENSITY_HEADER, TableFormat, intensity_cell, render
 from flopscope.report.why import Why, why
 from flopscope.report.widths import bits_text
 from flopscope.version import __version__
@@ -158,6 +160,11 @@ class Report:
     def _bits(self) -> Bits:
         return bits(self._graph)
 
+    @cached_property
+    def memory(self) -> Memory:
+        """How much memory the call takes: the peak of live tensors, where it is reached, what is alive there, and weights."""
+        return Memory(self._graph)
+
     def explain(self, vs: str | float, others: Mapping[str, Report] | None = None) -> Explanation | NumberExplanation:
         """Where the difference to another count comes from.
 
@@ -185,6 +192,10 @@ class Report:
         """What could not be counted, what depended on data, what was made up and what is never used; and what to write to count more."""
         return diagnose(self)
 
+    def advise(self) -> Advice:
+        """Where the model breaks the four guidelines of ShuffleNetV2, what that costs, and what to do."""
+        return advise(self)
+
     # -- formats --------------------------------------------------------------------------------------------
 
     def __str__(self) -> str:
@@ -193,10 +204,13 @@ class Report:
     def __repr__(self) -> str:
         return f"<Report of {self.name}: {self.total.macs:,} MACs, {self.total.params:,} params>"
 
-    def to_text(self, by: By = "module", *, depth: int | None = 3, exact: bool = False, convention: str | None = None) -> str:
+    def to_text(
+        self, by: By = "module", *, depth: int | None = 3, exact: bool = False, convention: str | None = None, intensity: bool = False
+    ) -> str:
         """A table for people, with the exact totals and all notes under it."""
         line = f"{under.line(self, convention)}\n" if convention is not None else ""
-        return f"{self.to_table(by, depth=depth, exact=exact, convention=convention)}\n{tables.summary(self)}{line}"
+        table = self.to_table(by, depth=depth, exact=exact, convention=convention, intensity=intensity)
+        return f"{table}\n{tables.summary(self)}{line}"
 
     def to_table(
         self,
@@ -206,6 +220,7 @@ class Report:
         depth: int | None = None,
         exact: bool = False,
         convention: str | None = None,
+        intensity: bool = False,
     ) -> str:
         """One of the three tables in one of the formats.
 
@@ -215,6 +230,7 @@ class Report:
             depth: the deepest level of modules to list.
             exact: whether to write counts in full instead of with four digits.
             convention: a convention to add a column for.
+            intensity: whether to add a column of FLOPs per byte.
 
         Raises:
             OptionError: an argument is outside its allowed values.
@@ -230,6 +246,10 @@ class Report:
         if convention is not None:
             headers = [*headers, under.header(convention)]
             rows = under.with_column(self, convention, by, depth, rows, exact)
+        if intensity:
+            headers = [*headers, INTENSITY_HEADER]
+            cells = [intensity_cell(row.cost) for row in self._rows(by, depth)]
+            rows = [[*row, cell] for row, cell in zip(rows, cells, strict=True)]
         return render(headers, rows, style)
 
     def bits_text(self, style: TableFormat = "table", *, assume: str | None = None, exact: bool = False) -> str:
@@ -273,6 +293,7 @@ class Report:
             "complete": self.complete,
             "total": metrics(self.total),
             "bits": self.bits(assume).to_dict(),
+            "memory": self.memory.to_dict(),
             "experts": None if self.experts is None else self.experts.to_dict(),
             "notes": self.notes,
             "uncounted": [{"op": row.op, "scope": row.scope} for row in self.uncounted],
@@ -289,6 +310,7 @@ class Report:
     def _dicts(self, by: By, depth: int | None) -> list[dict[str, Any]]:
         if by not in get_args(By):
             raise OptionError(f"a report can be listed by {', '.join(get_args(By))}, but not by {by!r}")
-        rows: list[OpRow] | list[KindRow] | list[ModuleRow]
-        rows = self.by_module(depth) if by == "module" else self.by_kind() if by == "kind" else self.ops
-        return [row.to_dict() for row in rows]
+        return [row.to_dict() for row in self._rows(by, depth)]
+
+    def _rows(self, by: By, depth: int | None) -> list[OpRow] | list[KindRow] | list[ModuleRow]:
+        return self.by_module(depth) if by == "module" else self.by_kind() if by == "kind" else self.ops

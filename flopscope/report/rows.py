@@ -79,8 +79,8 @@ class ModuleRow:
         }
 
 
-def metrics(cost: Cost) -> dict[str, int]:
-    """The exact counts of a cost, by name."""
-    counts = {name: getattr(cost, name) for name in METRICS}
+def metrics(cost: Cost) -> dict[str, int | float | None]:
+    """The exact counts of a cost, by name, and its arithmetic intensity in FLOPs per byte."""
+    counts: dict[str, int | float | None] = {name: getattr(cost, name) for name in METRICS}
     split = ("elements_read", "elements_written", "bytes_read", "bytes_written", "uncounted")
-    return counts | {name: getattr(cost, name) for name in split}
+    return counts | {name: getattr(cost, name) for name in split} | {"intensity": cost.intensity}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from flopscope.errors import MissingPackageError
 from flopscope.graph import SHAPE_UNKNOWN
+from flopscope.report.memory_text import summary_line
 from flopscope.report.rows import KindRow, ModuleRow, OpRow
 from flopscope.report.text import METRIC_HEADERS, TableFormat, counted, metric_cells, shape_text, si
 from flopscope.rules import why_uncounted
@@ -108,6 +109,7 @@ def summary(report: Report) -> str:
         f"params  {total.params:,}   ({trainable:,} trainable; buffers {buffers:,}{of_sparse})",
         f"access  {at_least}{total.access:,} elements, {si(total.access_bytes, 'B')} "
         f"({si(total.bytes_read, 'B')} read, {si(total.bytes_written, 'B')} written)",
+        summary_line(report.memory),
         f"inputs  {counted(str(value.type) for value in report.graph.inputs) or 'none'}",
     ]
     if report.experts is not None:

@@ -31,7 +31,7 @@ def render(headers: Sequence[str], rows: Sequence[Sequence[Any]], style: TableFo
         buffer = io.StringIO()
         csv.writer(buffer, lineterminator="\n").writerows([headers, *rows])
         return buffer.getvalue()
-    first_number = next((i for i, header in enumerate(headers) if header in (*METRIC_HEADERS, "calls", "count")), len(headers))
+    first_number = next((i for i, header in enumerate(headers) if header in (*METRIC_HEADERS, "calls", "count", "cost")), len(headers))
     align = ["left" if i < first_number else "right" for i in range(len(headers))]
     table: str = tabulate(
         [[_cell(value) for value in row] for row in rows],
@@ -58,12 +58,35 @@ def si(count: int, unit: str = "") -> str:
 _PREFIXES = "kMGTPE"
 
 
+def binary(count: int) -> str:
+    """Bytes with three digits and a binary prefix: ``9633792`` is ``9.19 MiB``. Counts below 1,024 are written out."""
+    if abs(count) < 1024:
+        return f"{count} B"
+    exponent = 1
+    while abs(count) >= 999.5 * 1024**exponent and exponent < len(_PREFIXES):
+        exponent += 1
+    value = count / 1024**exponent
+    digits = 2 if value < 9.995 else 1 if value < 99.95 else 0
+    return f"{value:.{digits}f} {_PREFIXES[exponent - 1].upper()}iB"
+
+
 def metric_cells(cost: Cost, exact: bool) -> list[str]:
     """Parameters, MACs, FLOPs and access bytes of a cost. A lower bound is marked with a sign."""
     mark = "≥ " if cost.partial else ""
     if exact:
         return [f"{cost.params:,}", *(f"{mark}{count:,}" for count in (cost.macs, cost.flops, cost.access_bytes))]
     return [si(cost.params), mark + si(cost.macs), mark + si(cost.flops), mark + si(cost.access_bytes, "B")]
+
+
+INTENSITY_HEADER = "FLOPs/B"
+
+
+def intensity_cell(cost: Cost) -> str:
+    """FLOPs per byte with three digits; of what was counted, where not everything was."""
+    if cost.intensity is None:
+        return ""
+    digits = f"{cost.intensity:,.0f}" if cost.intensity >= 100 else f"{cost.intensity:.3g}"
+    return f"~ {digits}" if cost.partial else digits
 
 
 def shape_text(shape: tuple[int, ...] | None) -> str:

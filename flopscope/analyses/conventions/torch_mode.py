@@ -26,6 +26,18 @@ def _einsum(call: Call) -> int:
     return FLOPS_PER_MAC * dispatched_einsum(call)
 
 
+def _convolution_backward(call: Call) -> int:
+    """Its gradient of a weight takes each input channel to meet each output channel, whatever the groups."""
+    of_input, of_weight, *_ = call.signature.get("output_mask", (True, True, True))
+    each = call.macs // max(1, bool(of_input) + bool(of_weight))
+    return FLOPS_PER_MAC * each * (bool(of_input) + bool(of_weight) * int(call.signature.get("groups", 1)))
+
+
+_ATTENTION = (
+    "_flash_attention_forward _flash_attention_backward _efficient_attention_forward _efficient_attention_backward "
+    "_scaled_dot_product_flash_attention_backward _scaled_dot_product_flash_attention_for_cpu_backward "
+    "_scaled_dot_product_efficient_attention_backward _scaled_dot_product_cudnn_attention_backward"
+)
 _DOUBLED = Line(_doubled, "2 per multiply-accumulate")
 
 TORCH = Convention(
@@ -34,6 +46,8 @@ TORCH = Convention(
     "attention, and nothing for products with vectors, grouped products, recurrent layers on the CPU and deformable convolutions. "
     "Without gradients it sees nothing inside the fast path of nn.MultiheadAttention and nn.TransformerEncoderLayer",
     kinds={
+        **every(_ATTENTION, _DOUBLED),
+        "convolution_backward": Line(_convolution_backward, "2 per multiply-accumulate, those of a weight once per group"),
         **every("conv conv_transpose linear addbmm attention multi_dot chain_matmul tensordot", _DOUBLED),
         "addmm": Line(_addmm, "2 per multiply-accumulate; no formula for addmv"),
         "matmul": Line(_matmul, "2 per multiply-accumulate; no formula for a product with a vector"),

@@ -17,6 +17,8 @@ class Pending:
     outputs: tuple[Tensor, ...]
     scope: str
     name: str
+    shares: bool = False
+    """Whether runtimes let the output lie in the memory of the input: a reshape and its like."""
 
 
 @dataclass(slots=True, eq=False)

@@ -12,6 +12,7 @@ from flopscope.frontends.onnx.blocks import Block, flattened
 from flopscope.frontends.onnx.dtypes import UNDEFINED
 from flopscope.frontends.onnx.facts import Declared
 from flopscope.frontends.onnx.order import reads_of
+from flopscope.frontends.onnx.regions import Draft
 from flopscope.frontends.onnx.sites import Site
 from flopscope.frontends.onnx.values import Value
 from flopscope.graph import TensorType
@@ -206,7 +207,10 @@ def _if(walker: Walker, node: onnx.NodeProto, values: Sequence[Value | None], en
         taken = walker.branch
         walker.facts.notes[f"of every If whose condition is not known, the {taken} branch is counted, as was asked for"] = None
     if taken is not None:
-        return inside(walker, graphs[taken], {}, env, block, context, scope)
+        before = len(block.entries)
+        found = inside(walker, graphs[taken], {}, env, block, context, scope)
+        walker.drafts.append(Draft(block.entries[before:], is_kernel=False))
+        return found
     walked = {name: Block() for name in graphs}
     results = {name: inside(walker, graph, {}, env, walked[name], context, scope) for name, graph in graphs.items()}
     costs = {name: _cost(inner, walker) for name, inner in walked.items()}
@@ -223,6 +227,7 @@ def _if(walker: Walker, node: onnx.NodeProto, values: Sequence[Value | None], en
         ] = None
         walker.facts.data_dependent.append(("ai.onnx::If", scope))
     block.entries += walked[best].entries
+    walker.drafts.append(Draft(walked[best].entries, is_kernel=False))
     return results[best]
 
 
@@ -264,7 +269,11 @@ def _scan(walker: Walker, node: onnx.NodeProto, values: Sequence[Value | None], 
     kept = [Value(v.name, v.dtype, s.type if s is not None else v.type) for v, s in zip(results, states, strict=False)]
     out_axes = attributes.get("scan_output_axes", (0,) * (len(results) - len(kept)))
     scans = [_inserted(value, axis, times, rows if batched else None) for value, axis in zip(results[len(kept) :], out_axes, strict=False)]
-    return [placed(walker, value) for value in (*kept, *scans)]
+    outputs = [placed(walker, value) for value in (*kept, *scans)]
+    carried = zip(given, results[: len(kept)], strict=False)
+    gathered = [(whole, [turn]) for whole, turn in zip(outputs[len(kept) :], results[len(kept) :], strict=False)]
+    walker.drafts.append(Draft(inner.entries, False, times * rows, list(carried), [], gathered, at_once=True))
+    return outputs
 
 
 def _lengths(sequences: Sequence[Value | None], axes: Sequence[int], batched: bool) -> tuple[int | None, int]:

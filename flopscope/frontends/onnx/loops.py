@@ -9,6 +9,7 @@ from flopscope.errors import InputError
 from flopscope.frontends.onnx.attributes import attributes_of
 from flopscope.frontends.onnx.blocks import Block
 from flopscope.frontends.onnx.control import inside, placed
+from flopscope.frontends.onnx.regions import Draft
 from flopscope.frontends.onnx.values import Value
 from flopscope.graph import TensorType
 
@@ -71,8 +72,11 @@ def _loop(walker: Walker, node: onnx.NodeProto, values: Sequence[Value | None], 
         results = [Value(b.name, b.dtype) if a.type is not b.type else b for a, b in zip(carried, results, strict=False)] + results[
             len(carried) :
         ]
-    scans = [_stacked(value.name, value, 1 if turns is None else turns) for value in results[len(carried) :]]
-    return [*results[: len(carried)], *(placed(walker, value) for value in scans)]
+    scans = [placed(walker, _stacked(value.name, value, 1 if turns is None else turns)) for value in results[len(carried) :]]
+    gathered = [(whole, [turn]) for whole, turn in zip(scans, results[len(carried) :], strict=True)]
+    handed = list(zip(carried, once[1][1:], strict=False))
+    walker.drafts.append(Draft(once[0].entries, False, 1 if turns is None else turns, handed, visit.counts, gathered))
+    return [*results[: len(carried)], *scans]
 
 
 def _known_turns(values: Sequence[Value | None]) -> int | None:
@@ -109,6 +113,8 @@ class _Visit:
 
     def __init__(self, walker: Walker, body: onnx.GraphProto, env: Env, context: Context, scope: str) -> None:
         self.walker, self.body, self.env, self.context, self.scope = walker, body, env, context, scope
+        self.counts: list[Value] = []
+        """The number of the turn and the condition, as the bodies know them."""
 
     def turn(self, carried: Sequence[Value], turn: int | None) -> tuple[Block, list[Value], bool]:
         """One turn: its ops, the results, and whether a shape in it is not known, or only bounded."""
@@ -118,6 +124,7 @@ class _Visit:
         names = [value.name for value in self.body.input]
         count = Value(names[0], "int64", TensorType.of((), "int64"), None if turn is None else np.asarray(turn))
         condition = Value(names[1] if len(names) > 1 else "", "bool", TensorType.of((), "bool"), np.asarray(True))
+        self.counts += [count, condition]
         if turn is None:  # what a later turn carries is not known
             carried = [Value(v.name, v.dtype, v.type, None, v.items, tensor=v.tensor) for v in carried]
         given = dict(zip(names, [count, condition, *carried], strict=False))
@@ -154,7 +161,10 @@ class _Visit:
         if must_know and not ended and (turns is None or turns > most):
             return None
         block.entries += entries
-        stacked = [placed(self.walker, _stacked(column[0].name, column[0], len(column))) for column in zip(*scans, strict=True)]
+        columns = list(zip(*scans, strict=True))
+        stacked = [placed(self.walker, _stacked(column[0].name, column[0], len(column))) for column in columns]
+        gathered = [(whole, list(column)) for whole, column in zip(stacked, columns, strict=True)]
+        self.walker.drafts.append(Draft(entries, False, 1, [], self.counts, gathered))
         return [*carried, *stacked]
 
 

@@ -32,4 +32,4 @@ class Site:
             value.tensor = self.walker.tensor(value.type)
         signature = Signature(f"{self.node.domain or 'ai.onnx'}::{self.node.op_type}", kind, arguments, types, "view" if view else "fresh")
         made = tuple(value.tensor for value in makes if value.tensor is not None)
-        self.block.entries.append(Pending(signature, tuple(map(self.walker.place_of, reads)), made, self.scope, self.node.name))
+        self.block.entries.append(Pending(signature, tuple(map(self.walker.place_of, reads)), made, self.scope, self.node.name, view))

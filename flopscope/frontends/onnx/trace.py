@@ -19,6 +19,7 @@ from flopscope.frontends.onnx.inputs import CHOICES, Inputs
 from flopscope.frontends.onnx.learning import Price
 from flopscope.frontends.onnx.order import reads_of
 from flopscope.frontends.onnx.reading import Source, read
+from flopscope.frontends.onnx.regions import place
 from flopscope.frontends.onnx.values import Value
 from flopscope.frontends.onnx.walker import Walker
 from flopscope.graph import Graph, Op, Signature, Tensor
@@ -172,7 +173,9 @@ def _result(env: Mapping[str, Value], name: str) -> Value:
 
 def _graph(source: Source, walker: Walker, block: Block, inputs: Sequence[Value], outputs: Sequence[Value]) -> Graph:
     graph = Graph(source.name)
+    ordered = []
     for pending, times in flattened(block):
+        ordered.append(pending)
         index = len(graph.ops)
         for value in pending.outputs:
             value.producer = index
@@ -182,6 +185,7 @@ def _graph(source: Source, walker: Walker, block: Block, inputs: Sequence[Value]
                 walker.constants.place(value.name or "", pending.scope)
     graph.inputs = _tensors(inputs, walker)
     graph.outputs = _tensors(outputs, walker)
+    place(graph, ordered, walker.drafts)
     constants = walker.constants
     graph.weights = {name: constants.tensors[name] for name in (*constants.parameters, *constants.buffers)}
     graph.list_parameters = lambda: list(constants.parameters.values())

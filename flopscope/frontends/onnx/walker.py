@@ -14,6 +14,7 @@ from flopscope.frontends.onnx.constants import Constants
 from flopscope.frontends.onnx.facts import Context, Facts
 from flopscope.frontends.onnx.learning import Known, Learner, Price, described
 from flopscope.frontends.onnx.order import in_order
+from flopscope.frontends.onnx.regions import SHARING, Draft
 from flopscope.frontends.onnx.scopes import Scopes
 from flopscope.frontends.onnx.values import Value
 from flopscope.graph import Tensor, TensorType
@@ -39,6 +40,8 @@ class Walker:
         self.functions = control.Functions(model)
         self.constants = Constants(self)
         self.facts = Facts()
+        self.drafts: list[Draft] = []
+        """The nodes that more than one op stands for."""
         self.values: Mapping[str, Value] = {}
         """The values of the main graph, once it was walked."""
         self._learner = Learner(inputs, self.facts, price)
@@ -132,14 +135,18 @@ class Walker:
             if value is not None and value.type is not None:
                 places[i] = value.tensor or self.place_of(value)
         name, entries = node.name, block.entries
+        shares = node.op_type in SHARING and node.domain in _STANDARD
+        own = len(values) + len(known.outputs)  # what comes after them lies between pieces
         for signature, reads, makes in known.pieces:
             inputs = tuple([places[i] for i in reads])
             made = []
             for i, type in zip(makes, signature.outputs, strict=True):
                 self._ids += 1
-                place = places[i] = Tensor(self._ids, type)
+                place = places[i] = Tensor(self._ids, type, "result" if i < own else "inner")
                 made.append(place)
-            entries.append(Pending(signature, inputs, tuple(made), scope, name))
+            entries.append(Pending(signature, inputs, tuple(made), scope, name, shares))
+        if len(known.pieces) > 1:
+            self.drafts.append(Draft(entries[-len(known.pieces) :]))
         if known.bounded:
             self.facts.data_dependent.append((known.pieces[0].signature.target, scope))
         if known.notes:

@@ -49,8 +49,17 @@ def data_of_weight(tensor: Tensor, is_parameter: bool) -> Tensor:
         return made.to(tensor.dtype)
 
 
-def adopt_inputs(tracer: Tracer, args: Sequence[Any], kwargs: Mapping[str, Any], graph: Graph, execute: bool) -> tuple[Any, Any]:
+def adopt_inputs(
+    tracer: Tracer,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    graph: Graph,
+    execute: bool,
+    like: Callable[[Tensor], Tensor] = meta_like,
+) -> tuple[Any, Any]:
     """The same nested inputs with a twin in the place of each tensor, known to the tracer and listed in the graph.
+
+    A twin without values is made by ``like``.
 
     Raises:
         InputError: a nested tensor has a layout that cannot be traced.
@@ -64,17 +73,17 @@ def adopt_inputs(tracer: Tracer, args: Sequence[Any], kwargs: Mapping[str, Any],
         if id(leaf) not in seen:
             if leaf.is_nested and not execute:
                 raise DataNeeded("the layout of a nested input", "")
-            seen[id(leaf)] = _nested_twin(leaf, adopt) if leaf.is_nested else _twin(tracer, leaf, graph, execute)
+            seen[id(leaf)] = _nested_twin(leaf, adopt) if leaf.is_nested else _twin(tracer, leaf, graph, execute, like)
         return seen[id(leaf)]
 
     twins: tuple[Any, Any] = tree_map(adopt, (tuple(args), dict(kwargs)), is_leaf=lambda item: isinstance(item, PackedSequence))
     return twins
 
 
-def _twin(tracer: Tracer, leaf: Tensor, graph: Graph, execute: bool) -> Tensor:
+def _twin(tracer: Tracer, leaf: Tensor, graph: Graph, execute: bool, like: Callable[[Tensor], Tensor]) -> Tensor:
     keeps = keeps_values(leaf) or execute
     # A sparse tensor is copied so that the model sees its layout; without values it still has only a shape.
-    twin = _data_of_input(leaf) if keeps or leaf.layout is not torch.strided else meta_like(leaf)
+    twin = _data_of_input(leaf) if keeps or leaf.layout is not torch.strided else like(leaf)
     value = tracer.new_value(type_of(twin), role="input")
     graph.inputs.append(value)
     tracer.adopt(twin, value, twin if keeps else None).from_input = True

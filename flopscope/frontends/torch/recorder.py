@@ -66,6 +66,10 @@ class Recorder:
         self._kept.append(module)
         return path
 
+    def add_place(self, path: str, name: str) -> None:
+        """Ops may run at this path, which is no module."""
+        self._made.setdefault(path, (name, ""))
+
     def module_list(self) -> Callable[[], list[Module]]:
         """A function that lists the modules with what was seen of each. It holds no module."""
         return partial(_module_list, self._inventory, self._made, self._calls)

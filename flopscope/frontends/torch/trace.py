@@ -81,7 +81,7 @@ def trace(
     with _disable_current_modes():  # an analysis inside a traced model is none of its ops
         model, args, kwargs = unwrapped(model, args, kwargs or {})
         owner = getattr(model, "__self__", model)  # a bound method of a module belongs to the module
-        census = take_census(owner) if isinstance(owner, nn.Module) else Census.of_function(_name_of(model))
+        census = take_census(owner) if isinstance(owner, nn.Module) else Census.of_function(name_of(model))
         call = _Call(model, args, dict(kwargs or {}), census, tuple(opaque), watch, readable, attention, weigh)
         why, notes = "execute='always' was asked for", []
         if execute != "always":
@@ -145,7 +145,8 @@ _BLAMES_SHAPES = re.compile(
 )
 
 
-def _name_of(model: Any) -> str:
+def name_of(model: Any) -> str:
+    """What to call a model: its class, or the function's own name."""
     return type(model).__name__ if isinstance(model, nn.Module) else str(getattr(model, "__name__", "function"))
 
 
@@ -181,7 +182,7 @@ def _attempt(call: _Call, execute: bool, notes: list[str]) -> Graph:
 
 def _once(call: _Call, execute: bool, gradients: bool, notes: list[str]) -> Graph:
     model, census = call.model, call.census
-    graph = Graph(name=_name_of(model), notes=notes)
+    graph = Graph(name=name_of(model), notes=notes)
     counts_masks = call.attention == "effective"
     limit = max([MOST_MASK_ELEMENTS if counts_masks else MOST_CONCRETE_ELEMENTS, *elements_with_values((call.args, call.kwargs))])
     tracer = (MaskCounter if counts_masks else Tracer)(
@@ -204,17 +205,17 @@ def _once(call: _Call, execute: bool, gradients: bool, notes: list[str]) -> Grap
         except (FlopscopeError, KeyboardInterrupt):
             raise
         except (Exception, SystemExit) as error:
-            raise _explained(error, tracer, recorder, graph, _hint_on((call.args, call.kwargs))) from error
+            raise explained(error, tracer, recorder, graph, hint_on((call.args, call.kwargs))) from error
         else:
-            graph.outputs = [tracer.value_of(leaf) for leaf in _tensors_in(output)]
+            graph.outputs = [tracer.value_of(leaf) for leaf in tensors_in(output)]
             graph.deaths = tracer.deaths
         finally:
             tracer.close()
-    _complete(graph, tracer, recorder, census, execute)
+    complete(graph, tracer, recorder, census, execute)
     return graph
 
 
-def _complete(graph: Graph, tracer: Tracer, recorder: Recorder, census: Census, execute: bool) -> None:
+def complete(graph: Graph, tracer: Tracer, recorder: Recorder, census: Census, execute: bool) -> None:
     """Hand over what was recorded."""
     graph.ops = tracer.ops
     graph.weights = tracer.weights
@@ -236,7 +237,7 @@ def _complete(graph: Graph, tracer: Tracer, recorder: Recorder, census: Census, 
         graph.notes.append(f"cost depends on the values of the integer or boolean inputs, which the model reads ({listed})")
 
 
-def _tensors_in(output: Any) -> list[Tensor]:
+def tensors_in(output: Any) -> list[Tensor]:
     """The tensors that a model returned; of nested ones the values, all in a row."""
     leaves: list[Any] = [leaf for leaf in tree_flatten(_as_plain(output))[0] if isinstance(leaf, Tensor)]
     return [leaf._values if leaf.is_nested and leaf.layout is torch.jagged else leaf for leaf in leaves]
@@ -249,7 +250,7 @@ def _as_plain(output: Any) -> Any:
     return dict(output) if isinstance(output, Mapping) else output
 
 
-def _hint_on(inputs: Any) -> str:
+def hint_on(inputs: Any) -> str:
     """A sentence on what is unusual among the inputs: a text that may have been meant as a shape, or a nested tensor."""
     for leaf in tree_flatten(inputs)[0]:
         if isinstance(leaf, str):
@@ -268,7 +269,7 @@ def _of_script(lines: Sequence[str]) -> str:
     return f"TorchScript: {lines[-1].strip().rstrip(':')}{where}"
 
 
-def _explained(error: BaseException, tracer: Tracer, recorder: Recorder, graph: Graph, hint: str) -> FlopscopeError:
+def explained(error: BaseException, tracer: Tracer, recorder: Recorder, graph: Graph, hint: str) -> FlopscopeError:
     """The error of a model, with where it happened and on which inputs."""
     kinds = Counter(str(value.type) for value in graph.inputs)
     inputs = ", ".join(kind if count == 1 else f"{count} x {kind}" for kind, count in kinds.items()) or "no tensors"

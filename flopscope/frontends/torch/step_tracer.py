@@ -1,0 +1,129 @@
+"""The tracer of a training step: autograd runs above it, so it sees the ops of the backward pass too, and what autograd keeps for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._ops import OpOverload
+from torch.utils._mode_utils import no_dispatch
+
+from flopscope.frontends.torch.cells import Cell, type_of
+from flopscope.frontends.torch.memo import Entry
+from flopscope.frontends.torch.real import DataNeeded
+from flopscope.frontends.torch.special import PASS, SPECIAL
+from flopscope.frontends.torch.stand_ins import StandIn, stand_in_for
+from flopscope.frontends.torch.tracer import Tracer
+from flopscope.step import Phase
+
+_DETACH = torch.ops.aten.detach.default
+_CHOICE = torch.ops.aten._fused_sdp_choice.default
+_next_number = torch._C._autograd._get_sequence_nr
+_current_node = torch._C._current_autograd_node
+
+
+class StepTracer(Tracer):
+    """Records the ops of a training step. Results are stand-ins for tensors of the CPU."""
+
+    _copy_of = staticmethod(stand_in_for)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.phases: list[Phase] = []
+        """The phase of each op."""
+        self.backward = False
+        """Whether the backward pass runs."""
+        self.deep = 0
+        """How many modules are running: in a backward pass only those whose activations are computed again."""
+        self.times = 1
+        self._scopes: dict[int, str] = {}
+        """The scope of each node of autograd's graph, by its number."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None) -> Any:
+        """Answer one call of an op."""
+        kwargs = kwargs or {}
+        if func is _DETACH and isinstance(args[0], StandIn):
+            return self._same(args[0])
+        outer, first = self.scope, len(self.ops)
+        if self.backward and not self.deep:
+            self.scope = self._scope_of_node()
+        elif torch.is_grad_enabled():
+            self._scopes[_next_number() - 1] = self.scope
+        try:
+            return self._dispatch(func, types, args, kwargs)
+        finally:
+            self.scope = outer
+            self._mark(first)
+
+    def _mark(self, first: int) -> None:
+        phase: Phase = "forward" if not self.backward else "recompute" if self.deep else "backward"
+        self.phases += [phase] * (len(self.ops) - first)
+        if self.times != 1:
+            for op in self.ops[first:]:
+                op.times = self.times
+
+    def _scope_of_node(self) -> str:
+        """The scope of the forward op whose gradient is being computed."""
+        node = _current_node()
+        return self.scope if node is None else self._scopes.get(node._sequence_nr(), "")
+
+    def _same(self, tensor: StandIn) -> Tensor:
+        """Another handle on the same value: autograd detaches what it keeps, which is no op of the model."""
+        cell = self.cell_of(tensor)
+        made = stand_in_for(tensor)
+        made._flopscope_cell = Cell(self, cell.type, self.value_of(tensor), cell.root)  # type: ignore[attr-defined]
+        return made
+
+    def _dispatch(self, func: Any, types: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        if func is _CHOICE:
+            return _choice_of_attention(args, kwargs)
+        if func.__class__ is not OpOverload or any(kind is not StandIn for kind in types):
+            answer = self._unusual(func, [kind for kind in types if kind is not StandIn], args, kwargs)
+            if answer is not PASS:
+                return answer
+        operands: list[Cell] = []
+        key: list[Any] = [func]
+        self._read(args, key, operands)
+        for name, item in kwargs.items():
+            key.append(name)
+            self._read((item,), key, operands)
+        symbolic = False
+        for cell in operands:
+            root = cell.root
+            if cell.seen is not root.written:
+                self._renew(cell)
+            symbolic |= not root.concrete
+        frozen = tuple(key)
+        entry = self._entries.get(frozen)
+        if entry is None:
+            special = SPECIAL.get(func)
+            if special is not None and (answer := special(self, func, args, kwargs)) is not PASS:
+                return answer
+            entry = self._infer(func, args, kwargs, frozen, operands, symbolic)
+        if entry is None or (not symbolic and entry.elements <= self._most_concrete):
+            return self._run(func, args, kwargs, frozen, operands)
+        if entry.overwrites_first:
+            return self._overwrite(entry, args[0], operands)
+        return self._answer(entry, args, kwargs, operands)
+
+    def _reshape_in_place(self, entry: Entry, tensors: list[Tensor], operands: list[Cell]) -> None:
+        for position, template in entry.reshaped:
+            tensor = tensors[position]
+            if not isinstance(tensor, StandIn) or tensor.numel() != template.numel():
+                raise DataNeeded("an op that changes the size of a tensor in place", self.scope)
+            operands[position].type = type_of(template)
+            with no_dispatch():
+                torch.ops.aten.as_strided_.default(tensor, template.shape, template.stride())
+
+
+def _choice_of_attention(args: Sequence[Any], kwargs: Mapping[str, Any]) -> int:
+    """Which implementation torch takes for fused attention. The kernel of the CPU looks at shapes and strides alone."""
+
+    def empty(item: Any) -> Any:
+        if not isinstance(item, Tensor):
+            return item
+        return torch.empty(1, dtype=item.dtype).as_strided(item.shape, [*([0] * (item.dim() - 1)), min(1, item.stride(-1))])
+
+    return int(_CHOICE(*map(empty, args), **{name: empty(item) for name, item in kwargs.items()}))
