@@ -147,4 +147,3 @@ def constants(graph: Graph) -> list[Tensor]:
     apart = {value.id for region in graph.regions for value in (*region.varying, *(each.whole for each in region.gathered))}
     read = (value for op in graph.ops for value in op.inputs if value.role == "constant" and value.id not in apart)
     return list({owner_of(value): value for value in read if value.storage is None}.values())
-

@@ -58,7 +58,9 @@ def _region(draft: Draft, first: int, last: int) -> Region:
     gathered = [
         Gathered(whole.tensor, tuple(_placed(slices)), draft.at_once) for whole, slices in draft.gathered if whole.tensor is not None
     ]
-    return Region(first, last, draft.is_kernel, draft.turns, tuple(carried), tuple(_placed(draft.varying)), tuple(gathered), tuple(draft.holds))
+    return Region(
+        first, last, draft.is_kernel, draft.turns, tuple(carried), tuple(_placed(draft.varying)), tuple(gathered), tuple(draft.holds)
+    )
 
 
 def _placed(values: Sequence[Value]) -> Iterator[Tensor]:
