@@ -26,7 +26,7 @@ _TRAINING_OPTIONS = (
     click.option("--accumulate", type=click.IntRange(min=1), default=1, show_default=True, help="Passes per step of the optimizer."),
     click.option("--checkpoint", multiple=True, metavar="PATH",
                  help="Modules whose activations are computed again, such as 'layers.*'; auto: the repeated blocks. Repeatable."),
-    click.option("--shards", type=click.IntRange(min=1), default=1, show_default=True, help="Devices that train together; tells each one's part."),
+    click.option("--shards", type=click.IntRange(min=1), default=1, show_default=True, help="Devices that train together."),
     click.option("--shard-strategy", type=click.Choice(("ddp", "zero1", "zero2", "fsdp")), default="fsdp", show_default=True,
                  help="What the devices divide."),
     click.option("--frozen", multiple=True, metavar="PATTERN", help="Parameters that are not trained, such as 'features.*'. Repeatable."),
