@@ -85,14 +85,15 @@ def notes(memory: Memory, graph: Graph) -> Iterator[str]:
         yield (
             "a file does not say when memory is given back: nodes run in its order, a tensor lives until the last node that reads it has "
             "ended, what Reshape, Squeeze, Unsqueeze, Flatten and Identity return lies in the memory of their input unless the model "
-            "returns it (as in ONNX Runtime), and what a node keeps inside is not counted"
+            "returns it (as in ONNX Runtime), and what a node keeps inside is not counted; ONNX Runtime "
+            "may hold more: it keeps memory that is done with for a later tensor of the same shape"
         )
         if memory.folded_bytes:
             yield (
                 f"{memory.folded_bytes:,} bytes are made of weights alone when the file is loaded; they are no activations, and in no total"
             )
     if any(region.turns > 1 for region in graph.regions):
-        yield "the memory of a loop is that of one turn after the first, with what is carried to it and what earlier turns have made"
+        yield "upper bound: a loop takes the memory of one turn after the first, with what is carried to it and what earlier turns made"
     if any(op.times > 1 for op in graph.ops) and not any(region.turns > 1 for region in graph.regions):
         yield "ops that run again and again are in the graph once: what is alive around them is as in their first run"
 
