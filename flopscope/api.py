@@ -119,8 +119,8 @@ def training(
     """Tell what a training step of a PyTorch model costs, without running it: FLOPs of each phase, and memory.
 
     Forward and backward passes are traced with autograd on, so frozen layers, detached branches and parts under ``no_grad`` come out as
-    they are. The module is taken in the mode (training or evaluation) in which it is, and left as it was found; it must not be used by another
-    thread meanwhile.
+    they are. The module is taken in the mode (training or evaluation) in which it is, and left as it was found; it must not be used by
+    another thread meanwhile.
 
     Args:
         model: a module.

@@ -318,6 +318,8 @@ class Region:
     varying: tuple[Tensor, ...] = ()
     """Values that differ from turn to turn, although no op makes them."""
     gathered: tuple[Gathered, ...] = ()
+    holds: tuple[Tensor, ...] = ()
+    """What the node reads although no op of it does: sizes, which are known."""
 
 
 @dataclass(eq=False)
@@ -343,7 +345,7 @@ class Graph:
     """When memory was given back: by the id of the value that it was made for, the index of the first op that ran without it. What is
     missing lived to the end. ``None`` where the front end runs nothing, so that only dataflow tells."""
     regions: list[Region] = field(default_factory=list)
-    """The nodes of a file that more than one op stands for."""
+    """The nodes of a file that hold more, or for longer, than one op tells."""
     inner: Callable[[Signature], Graph | None] | None = None
     """The ops inside an op that the front end records as one, as a graph of their own, or ``None`` where it is one indeed."""
     annotations: dict[str, Sequence[Any]] = field(default_factory=dict)

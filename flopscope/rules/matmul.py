@@ -39,20 +39,27 @@ def outer(op: Signature) -> Cost:
     return contraction(op, macs=op.output.elements)
 
 
-@rule("addmm", flops="2 per MAC, 1 per output element for the addition", source=_SOURCE)
+def _sum(op: Signature, macs: int) -> Cost:
+    """A product that is added to the first input, which is ignored where its factor ``beta`` is zero: nothing is read then, or added."""
+    if op.get("beta", 1) == 0:
+        return contraction(op, macs=macs, reads=[(type.stored_elements, type) for type in op.read[1:]])
+    return contraction(op, macs=macs, additions=op.output.elements)
+
+
+@rule("addmm", flops="2 per MAC, 1 per output element for the addition, where beta is not 0", source=_SOURCE)
 def addmm(op: Signature) -> Cost:
     """``[*, n, p] = addmm(input, [*, n, m], [*, m, p])``; `baddbmm` has a batch, `addmv` a vector on the right."""
     a, b = op["a"], op["b"]
     expect(a.shape[-1] == b.shape[-2 if len(b.shape) > 1 else 0], "[*, n, p] = addmm(input, [*, n, m], [*, m, p])")
-    return contraction(op, macs=op.output.elements * a.shape[-1], additions=op.output.elements)
+    return _sum(op, op.output.elements * a.shape[-1])
 
 
-@rule("addbmm", flops="2 per MAC, 1 per output element for the addition", source=_SOURCE)
+@rule("addbmm", flops="2 per MAC, 1 per output element for the addition, where beta is not 0", source=_SOURCE)
 def addbmm(op: Signature) -> Cost:
     """``[n, p] = addbmm([n, p], [b, n, m], [b, m, p])``: the products of all batches are summed."""
     a, b = op["a"], op["b"]
     expect(a.shape[0] == b.shape[0] and a.shape[-1] == b.shape[-2], "[n, p] = addbmm([n, p], [b, n, m], [b, m, p])")
-    return contraction(op, macs=a.elements * b.shape[-1], additions=op.output.elements)
+    return _sum(op, a.elements * b.shape[-1])
 
 
 @rule("addr", flops="2 per MAC, 1 per output element for the addition", source=_SOURCE)

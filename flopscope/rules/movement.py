@@ -5,7 +5,7 @@ from __future__ import annotations
 from flopscope.cost import Cost
 from flopscope.graph import Signature, TensorType
 from flopscope.rules.registry import VIEW, count, free, prod, rule
-from flopscope.rules.sizes import largest
+from flopscope.rules.sizes import largest, smallest
 
 _NO_FLOPS = "none: elements are moved, not computed"
 _SOURCE = "definition of the op"
@@ -18,19 +18,19 @@ rule(VIEW, flops="none: the result is the same memory under another shape", sour
     "clone", "contiguous", "_to_copy", "to", "type_as", "detach", "alias", "lift_fresh", "lift_fresh_copy", "lift",
     "reshape", "flatten", "unflatten", "view_as", "reshape_as", "ravel", "permute_copy", "expand_copy",
     "cat", "concat", "concatenate", "stack", "hstack", "vstack", "dstack", "column_stack", "row_stack", "block_diag", "cartesian_prod", "meshgrid",
-    "split_copy", "split_with_sizes_copy", "unbind_copy", "slice_copy", "select_copy", "broadcast_tensors", "atleast_1d", "atleast_2d", "atleast_3d",
-    "repeat", "tile", "repeat_interleave", "roll", "flip", "fliplr", "flipud", "rot90", "tril", "triu", "diag", "diagflat", "diag_embed", "channel_shuffle",
-    "native_channel_shuffle", "pixel_shuffle", "pixel_unshuffle", "im2col", "unfold", "pad", "constant_pad_nd", "_pad_circular", "_pad_enum",
+    "split_copy", "split_with_sizes_copy", "unbind_copy", "broadcast_tensors", "atleast_1d", "atleast_2d", "atleast_3d",
+    "repeat", "tile", "repeat_interleave", "roll", "flip", "fliplr", "flipud", "rot90", "tril", "triu", "diagflat", "diag_embed", "channel_shuffle",
+    "native_channel_shuffle", "pixel_shuffle", "pixel_unshuffle", "im2col", "unfold", "_pad_circular", "_pad_enum",
     "complex", "view_as_real_copy", "view_as_complex_copy", "real", "imag", "resolve_conj", "resolve_neg", "tril_indices", "triu_indices",
     "masked_fill", "where", "as_strided_copy", "as_strided_scatter", "slice_scatter", "select_scatter", "diagonal_scatter", "vander",
     "combinations", "_unsafe_view", "_pack_padded_sequence", "_pad_packed_sequence",
-    "_conj", "conj", "adjoint", "narrow_copy", "detach_copy", "squeeze_copy", "unsqueeze_copy", "t_copy", "transpose_copy", "view_copy", "_reshape_copy",
-    "linalg_diagonal", "_cast_Float", "_cast_Half", "_autocast_to_full_precision",
+    "_conj", "conj", "adjoint", "detach_copy", "squeeze_copy", "unsqueeze_copy", "t_copy", "transpose_copy", "view_copy", "_reshape_copy",
+    "_cast_Float", "_cast_Half", "_autocast_to_full_precision",
     "_autocast_to_reduced_precision", "to_dense", "movedim", "swapaxes", "expand", "transpose", "squeeze", "unsqueeze",
     "unbind", "split", "split_with_sizes", "chunk", "tensor_split", "hsplit", "vsplit", "dsplit", "unsafe_split", "unsafe_chunk", "unsafe_split_with_sizes",
     "view", "select", "slice", "permute", "narrow", "as_strided", "t", "diagonal", "expand_as", "broadcast_to", "matrix_H", "mT", "mH", "numpy_T", "moveaxis",
     "_cast_Byte", "_cast_Char", "_cast_Double", "_cast_Int", "_cast_Long", "_cast_Short", "chalf", "_conj_copy", "_neg_view_copy", "alias_copy",
-    "_fw_primal_copy", "_make_dual_copy", "_reshape_alias_copy", "diagonal_copy", "unfold_copy", "values_copy", "indices_copy", "_values_copy",
+    "_fw_primal_copy", "_make_dual_copy", "_reshape_alias_copy", "unfold_copy", "values_copy", "indices_copy", "_values_copy",
     "_indices_copy", "crow_indices_copy", "col_indices_copy", "ccol_indices_copy", "row_indices_copy", "_sparse_broadcast_to_copy",
     "_chunk_cat", "_stack", "pad_sequence", "flatten_dense_tensors", "_to_cpu", "_pin_memory", "pin_memory", "lu_unpack", "prims::rev",
     "prims::collapse", "prims::copy_strided", "prims::device_put", "image::read_file", "image::write_file",
@@ -39,6 +39,26 @@ rule(VIEW, flops="none: the result is the same memory under another shape", sour
 def move(op: Signature) -> Cost:
     """Every input is read once and every output is written once."""
     return count(op)
+
+
+@rule("slice_copy", "select_copy", "narrow_copy", "diagonal_copy", "linalg_diagonal", "diag", flops=_NO_FLOPS, source=_SOURCE)
+def part(op: Signature) -> Cost:
+    """``[m] = x[...]``: of the input only the elements that are returned are read; `diag` of a vector reads that vector."""
+    x, out = op.inputs[0], op.output
+    spread = op.kind == "diag" and len(x.shape) == 1
+    return count(op, reads=[(x.stored_elements if spread else out.elements, x)])
+
+
+@rule("pad", "constant_pad_nd", flops=_NO_FLOPS, source=_SOURCE)
+def pad(op: Signature) -> Cost:
+    """``[n + before + after] = pad([n], (before, after))``: what a negative amount cuts off is not read."""
+    x, amounts = op.inputs[0], op.get("pad", ())
+    if not isinstance(amounts, tuple) or not any(isinstance(amount, int) and amount < 0 for amount in amounts):
+        return count(op)
+    kept = list(x.shape)
+    for position, (before, after) in enumerate(zip(amounts[::2], amounts[1::2], strict=True), 1):
+        kept[-position] += smallest(before, 0) + smallest(after, 0)
+    return count(op, reads=[(prod(kept), x)])
 
 
 @rule("copy", "_foreach_copy", "prims::copy_to", flops=_NO_FLOPS, source=_SOURCE)
@@ -74,7 +94,7 @@ def _rows(op: Signature, source_name: str) -> list[tuple[int, TensorType]]:
     """The looked-up elements of the source, and all other inputs (the indices)."""
     others = {name: value for name, value in op.arguments.items() if name != source_name}
     indices = Signature(op.target, op.kind, others, (), written_only=op.written_only).read
-    return [(op.output.elements, op[source_name]), *((type.elements, type) for type in indices)]
+    return [(op.output.elements, op[source_name]), *((type.stored_elements, type) for type in indices)]
 
 
 @rule(
@@ -148,7 +168,7 @@ def _put(op: Signature, flops_per_element: int) -> Cost:
     target, *others = op.inputs
     moved = _named_elements(op)
     accumulates = flops_per_element or int(bool(op.get("accumulate", False)))
-    reads = [(type.elements, type) for type in others] + ([(moved, target)] if accumulates else [])
+    reads = [(type.stored_elements, type) for type in others] + ([(moved, target)] if accumulates else [])
     if op.effect != "inplace":
         reads.append((target.elements, target))
     written = moved if op.effect == "inplace" else op.output.elements + moved

@@ -201,6 +201,28 @@ def test_a_module_that_is_called_in_turn_is_not_fragmented() -> None:
     assert found.facts["widths"] == [1] * 5
 
 
+def test_a_long_chain_with_a_little_beside_it_is_no_fragmented_block() -> None:
+    """Three at once in both: 6 fragments in 4 steps are 1.5 per step, 7 in 5 are fewer."""
+    assert advise(Branches(4, 1, 1), "1x8x6x6")["G3"].amount == 2
+    assert advise(Branches(5, 1, 1), "1x8x6x6")["G3"].kept
+
+
+def test_what_is_computed_from_weights_alone_lies_beside_nothing() -> None:
+    class FromTables(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers = nn.ModuleList(nn.Linear(4, 4, bias=False) for _ in range(4))
+            self.table = nn.Parameter(torch.zeros(4, 4))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            for layer in self.layers:
+                x = x @ layer(self.table)
+            return x
+
+    found = advise(FromTables(), "2x4")["G3"]
+    assert (found.kept, found.facts["widths"]) == (True, [1] * 4)
+
+
 def test_layers_that_read_the_same_tensor_are_counted() -> None:
     found = advise(Branches(1, 1, 1), "1x8x6x6")["G3"]
     assert "3 could be one op" in found.places[0].what
@@ -276,6 +298,15 @@ def test_places_add_up(factory: Callable[[], nn.Module]) -> None:
     for finding in advise(factory(), "1x3x64x64").findings:
         assert sum(place.amount for place in finding.places) == finding.amount
         assert [place.amount for place in finding.places] == sorted((place.amount for place in finding.places), reverse=True)
+
+
+def test_the_widths_that_are_proposed_have_the_same_product() -> None:
+    """Of a layer that makes the output, whose width the task gives, none are proposed."""
+    places = advise(nn.Sequential(conv(16, 64), conv(64, 4, stride=2)), "1x16x8x8")["G1"].places
+    assert {place.what for place in places} == {
+        "16 -> 64 at 64 positions; least at 32 -> 32",
+        "64 -> 4 at 64 to 16 positions; makes the output",
+    }
 
 
 def test_half_the_bytes_in_half_precision() -> None:

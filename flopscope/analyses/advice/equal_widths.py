@@ -37,6 +37,7 @@ def excess_bytes(layer: Layer) -> int:
 def equal_widths(graph: Graph) -> Finding:
     """What unequal widths cost in the pointwise layers of a graph."""
     places, own, least, layers = [], 0, 0, 0
+    returned = {value.id for value in graph.outputs}
     for op in graph.ops:
         layer = layer_of(op.signature)
         if layer is None or not layer.pointwise:
@@ -44,7 +45,8 @@ def equal_widths(graph: Graph) -> Finding:
         excess = excess_bytes(layer) * op.times
         accessed = totals.cost_of(op.signature).access_bytes * op.times
         layers, own, least = layers + op.times, own + accessed, least + accessed - excess
-        places.append(Place(op.scope, op.target, _sizes(layer), excess, op.times))
+        ends = any(value.id in returned for value in op.outputs)
+        places.append(Place(op.scope, op.target, _sizes(layer, ends=ends), excess, op.times))
     amount, total = own - least, totals.sum_of(totals.counted(graph.ops)).access_bytes
     unequal = sum(place.ops for place in places if place.amount)
     return Finding(
@@ -59,12 +61,15 @@ def equal_widths(graph: Graph) -> Finding:
     )  # fmt: skip
 
 
-def _sizes(layer: Layer) -> str:
-    """The widths, the positions, and the widths that would access the least at as many multiply-accumulates."""
+def _sizes(layer: Layer, *, ends: bool) -> str:
+    """The widths, the positions, and the widths that would access the least at as many multiply-accumulates, unless the task gives one."""
     before, after = layer.channels_in, layer.channels_out
     groups = f" in {layer.groups} groups" if layer.groups > 1 else ""
+    sizes = f"{before} -> {after}{groups} at {layer.positions} positions"
+    if ends:
+        return f"{sizes}; makes the output"
     best = f"{_scaled(before, layer.written_bytes, layer.read_bytes)} -> {_scaled(after, layer.read_bytes, layer.written_bytes)}"
-    return f"{before} -> {after}{groups} at {layer.positions} positions; least at {best}"
+    return f"{sizes}; least at {best}"
 
 
 def _scaled(width: int, over: int, under: int) -> int:

@@ -6,8 +6,8 @@ poolings (13 in a block of NASNet-A, 2 or 3 in one of ResNet), and the products 
 *step* is the length of the longest chain of fragments that ends with it; fragments of one step could run at the same time. Of a block with
 n fragments in s steps, n - s would not be there if each step were one op.
 
-A block is a module with three or more fragments in one step, unless a module inside it is one. Two side by side are a shortcut, which the
-networks that the paper recommends have too.
+A block is fragmented that has three or more fragments in one step, and half as many more than steps: two side by side are a shortcut, which
+the networks that the paper recommends have too, and a long chain with a few more beside it is none. Blocks are modules, the smallest first.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 from flopscope.analyses import totals
 from flopscope.analyses.advice.finding import Finding, Place, gathered
@@ -22,6 +23,8 @@ from flopscope.graph import Graph, Op
 
 SIDE_BY_SIDE = 3
 """The fewest fragments in one step that make a block fragmented."""
+PER_STEP = Fraction(3, 2)
+"""The fewest fragments per step, over the whole block, that do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,11 @@ class Profile:
     def steps(self) -> int:
         """The length of the longest chain."""
         return len(self.widths)
+
+    @property
+    def fragmented(self) -> bool:
+        """Whether there are so many side by side, at one step and on the whole."""
+        return self.parallel >= SIDE_BY_SIDE and self.fragments >= PER_STEP * self.steps
 
     @property
     def parallel(self) -> int:
@@ -94,20 +102,21 @@ def _way(op: Op) -> tuple[object, ...]:
 
 def fragments(graph: Graph) -> Finding:
     """How fragmented a graph is, and which of its blocks are."""
-    whole = profile(graph.ops)
+    live = _live(graph)
+    whole = profile(live)
     classes = {module.path: module.class_name for module in graph.modules}
     places = []
-    for scope, found in _blocks(graph):
+    for scope, found in _blocks(graph, live):
         merge = f"; {found.sharing} could be one op" if found.sharing else ""
         places.append(Place(scope, classes.get(scope, ""), f"{found}{merge}", found.fragments - found.steps, found.fragments))
     amount, held = sum(place.amount for place in places), sum(place.ops for place in places)
-    blocks = f"{len(places):,} block{'s' * (len(places) != 1)}"
+    blocks = "1 block holds" if len(places) == 1 else f"{len(places):,} blocks hold"
     return Finding(
-        "G3", "little fragmentation", not places, f"no block with {SIDE_BY_SIDE} fragments side by side",
+        "G3", "little fragmentation", not places, f"no block with {SIDE_BY_SIDE} fragments side by side, {float(PER_STEP)} per step",
         amount, whole.fragments, "ops",
         said=f"The graph has {whole.fragments:,} fragments (convolutions, products, poolings) in {whole.steps:,} steps, up to "
         f"{whole.parallel:,} side by side."
-        + (f" {blocks} hold {held:,} of them, {amount:,} more than steps." if places else ""),
+        + (f" {blocks} {held:,} of them, {amount:,} more than steps." if places else ""),
         advice="Merge layers that read the same tensor into one, by concatenating their weights; use fewer and larger branches, or leave "
         "branches out.",
         places=gathered(places),
@@ -115,12 +124,24 @@ def fragments(graph: Graph) -> Finding:
     )  # fmt: skip
 
 
-def _blocks(graph: Graph) -> list[tuple[str, Profile]]:
-    """The smallest modules with enough fragments in one step."""
+def _live(graph: Graph) -> list[Op]:
+    """The ops that depend on the inputs. What is computed from weights alone waits for nothing, and would seem to lie beside everything."""
+    known = {value.id for value in graph.inputs}
+    found = []
+    for op in graph.ops:
+        if not known.isdisjoint(value.id for value in op.inputs):
+            found.append(op)
+            known.update(value.id for value in op.outputs)
+    return found if known else graph.ops
+
+
+def _blocks(graph: Graph, live: Sequence[Op]) -> list[tuple[str, Profile]]:
+    """The smallest modules that are fragmented."""
     idle = {module.path for module in graph.modules if module.calls == 0}
     members: dict[str, list[Op]] = {}
     counts: Counter[str] = Counter()
-    for op in graph.ops:
+    position = {op.index: place for place, op in enumerate(live)}
+    for op in live:
         fragment = is_fragment(op)
         for path in totals.ancestors(op.scope):
             members.setdefault(path, []).append(op)
@@ -132,8 +153,8 @@ def _blocks(graph: Graph) -> list[tuple[str, Profile]]:
             continue
         ops = members[path]
         # A module that was called more than once depends on itself through what ran in between.
-        block = profile(graph.ops[ops[0].index : ops[-1].index + 1], ops)
-        if block.parallel >= SIDE_BY_SIDE:
+        block = profile(live[position[ops[0].index] : position[ops[-1].index] + 1], ops)
+        if block.fragmented:
             found.append((path, block))
             taken.update(totals.ancestors(path))
     return sorted(found, key=lambda pair: members[pair[0]][0].index)

@@ -30,6 +30,7 @@ def in_place(graph: Graph, pieces: Sequence[Storage]) -> list[Storage]:
     by_id = {piece.id: piece for piece in pieces}
     held = Held(graph)
     root: dict[int, int] = {}
+    returned = {owner_of(value) for value in graph.outputs}
     for op in graph.ops:
         if len(op.outputs) != 1 or not _is_elementwise(op) or op.outputs[0].id not in by_id or held.until(op.index, op.index) != op.index:
             continue
@@ -37,10 +38,12 @@ def in_place(graph: Graph, pieces: Sequence[Storage]) -> list[Storage]:
         for value in op.inputs:
             owner = root.get(owner_of(value), owner_of(value))
             source = by_id.get(owner)
-            if source is not None and source.role == "result" and _fits(op, value, source, result):
+            if source is not None and source.role == "result" and owner not in returned and _fits(op, value, source, result):
                 by_id[owner] = replace(source, died=result.died)
                 del by_id[result.id]
                 root[result.id] = owner
+                if result.id in returned:
+                    returned.add(owner)
                 break
     return list(by_id.values())
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from flopscope.analyses.memory.regions import Held
 from flopscope.analyses.widths import width_of
-from flopscope.graph import Graph, Op, Role, Tensor, TensorType
+from flopscope.graph import Graph, Role, Tensor, TensorType
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ def last_uses(graph: Graph, held: Held | None = None) -> dict[int, int]:
             owner = owner_of(value)
             uses[owner] = max(uses.get(owner, 0), held.until(op.index, born.get(owner, -1)) + 1)
     for region in graph.regions:
-        for value in (*(made for _, made in region.carried), *(part for each in region.gathered for part in each.slices)):
+        for value in (*region.holds, *(made for _, made in region.carried), *(part for each in region.gathered for part in each.slices)):
             owner = owner_of(value)
             uses[owner] = max(uses.get(owner, 0), region.last + 1)
         for each in region.gathered:
@@ -133,6 +133,8 @@ def folded(graph: Graph) -> dict[int, Tensor]:
     for op in graph.ops:
         if op.inputs and op.kind not in _DRAWN and all(_is_fixed(value, found, varying) for value in op.inputs):
             found.update((value.id, value) for value in op.outputs)
+    for value in graph.outputs:  # which each run makes for its caller
+        found.pop(value.id, None)
     return found
 
 
@@ -143,9 +145,5 @@ def _is_fixed(value: Tensor, found: dict[int, Tensor], varying: set[int]) -> boo
 def constants(graph: Graph) -> list[Tensor]:
     """The tensors that ops read and that are neither inputs nor weights nor made by an op: what the model holds elsewhere."""
     apart = {value.id for region in graph.regions for value in (*region.varying, *(each.whole for each in region.gathered))}
-    read = (value for op in graph.ops for value in _read(op) if value.role == "constant" and value.id not in apart)
+    read = (value for op in graph.ops for value in op.inputs if value.role == "constant" and value.id not in apart)
     return list({owner_of(value): value for value in read if value.storage is None}.values())
-
-
-def _read(op: Op) -> tuple[Tensor, ...]:
-    return op.inputs

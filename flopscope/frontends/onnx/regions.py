@@ -24,6 +24,7 @@ class Draft:
     varying: Sequence[Value] = ()
     gathered: Sequence[tuple[Value, Sequence[Value]]] = ()
     at_once: bool = False
+    holds: Sequence[Tensor] = ()
 
 
 def place(graph: Graph, pending: Sequence[Pending], drafts: Sequence[Draft]) -> None:
@@ -57,7 +58,9 @@ def _region(draft: Draft, first: int, last: int) -> Region:
     gathered = [
         Gathered(whole.tensor, tuple(_placed(slices)), draft.at_once) for whole, slices in draft.gathered if whole.tensor is not None
     ]
-    return Region(first, last, draft.is_kernel, draft.turns, tuple(carried), tuple(_placed(draft.varying)), tuple(gathered))
+    return Region(
+        first, last, draft.is_kernel, draft.turns, tuple(carried), tuple(_placed(draft.varying)), tuple(gathered), tuple(draft.holds)
+    )
 
 
 def _placed(values: Sequence[Value]) -> Iterator[Tensor]:

@@ -145,8 +145,9 @@ class Walker:
                 place = places[i] = Tensor(self._ids, type, "result" if i < own else "inner")
                 made.append(place)
             entries.append(Pending(signature, inputs, tuple(made), scope, name, shares))
-        if len(known.pieces) > 1:
-            self.drafts.append(Draft(entries[-len(known.pieces) :]))
+        unread = [] if len(values) == 1 else _unread(values, known)
+        if unread or len(known.pieces) > 1:
+            self.drafts.append(Draft(entries[-len(known.pieces) :], holds=unread))
         if known.bounded:
             self.facts.data_dependent.append((known.pieces[0].signature.target, scope))
         if known.notes:
@@ -181,6 +182,13 @@ class Walker:
         path = f"{context.scope}.{own}"
         self.scopes.add(path)
         return path
+
+
+def _unread(values: Sequence[Value | None], known: Known) -> list[Tensor]:
+    """The results among the inputs of a node that none of its pieces reads: sizes, as those of a reshape."""
+    read = {i for _, reads, _ in known.pieces for i in reads}
+    places = [value.tensor for i, value in enumerate(values) if i not in read and value is not None and value.tensor is not None]
+    return [place for place in places if place.role == "result"]
 
 
 class _LocatedError(InputError):

@@ -50,7 +50,7 @@ class StepTracer(Tracer):
         if self.backward and not self.deep:
             self.scope = self._scope_of_node()
         elif torch.is_grad_enabled():
-            self._scopes[_next_number() - 1] = self.scope
+            self._scopes.setdefault(_next_number() - 1, self.scope)  # the first op after a node is made is the one it is for
         try:
             return self._dispatch(func, types, args, kwargs)
         finally:

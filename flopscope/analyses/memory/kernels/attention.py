@@ -40,31 +40,29 @@ def is_flash(op: Signature) -> bool:
     same_width = query.shape[-1] == key.shape[-1] == value.shape[-1]
     packed = all(type.strides is None or type.strides[-1] == 1 for type in (query, key, value))
     ranks = {len(type.shape) for type in (query, key, value)}
+    mask = op.get("attn_mask")
+    if mask is not None and len(mask.shape) not in (2, 4):
+        return False
     known = query.dtype in ("float32", "float64", "bfloat16", "float16")
     return ranks == {4} and same_width and packed and known and not op.get("dropout_p", 0.0) and 0 not in (*query.shape, *key.shape)
 
 
 @kernel("aten::scaled_dot_product_attention")
 def attention(op: Signature, host: Host) -> int | None:
-    """The result, a sum per query, buffers per thread, and a mask of booleans as numbers; else the products of all queries and keys."""
-    query, key = op["query"], op["key"]
-    mask = op.get("attn_mask")
-    if is_flash(op):
-        numbers = bytes_of(mask) * bits_of(query.dtype) // 8 if mask is not None and mask.dtype == "bool" else 0
-        return numbers + bytes_of(op.output) + _sums(query) + _buffers(query, key, host)
-    return _plain(op)
+    """The result, a sum per query, buffers per thread, and a mask of booleans as numbers; unknown where torch takes another way."""
+    query, mask = op["query"], op.get("attn_mask")
+    if not is_flash(op):
+        return None
+    numbers = bytes_of(mask) * bits_of(query.dtype) // 8 if mask is not None and mask.dtype == "bool" else 0
+    return numbers + bytes_of(op.output) + _sums(query) + _buffers(query, op["key"], host)
 
 
-def _plain(op: Signature) -> int:
-    """Scaled queries and keys, their products with a copy of the keys in between, and what softmax makes of the products."""
-    query, key = op["query"], op["key"]
-    item = bits_of(query.dtype) // 8
-    rows: int = math.prod(query.shape[:-1])
-    products, scaled, keys = rows * key.shape[-2] * item, bytes_of(query), bytes_of(key)
-    empty = rows * key.shape[-2] + rows  # which products are minus infinity, and which rows are nothing else
-    dropped = 2 * products if op.get("dropout_p", 0.0) else 0
-    most: int = max(scaled + keys + products, scaled + 2 * products + empty, products + dropped + bytes_of(op.output))
-    return most
+@kernel("aten::_safe_softmax")
+def safe_softmax(op: Signature, _: Host) -> int | None:
+    """The result, which products are minus infinity, and which rows are nothing else (native/transformers/attention.cpp)."""
+    source: TensorType = op["self"] if "self" in op.arguments else op["input"]
+    rows: int = source.elements // max(source.shape[-1], 1)
+    return bytes_of(op.output) + source.elements + rows
 
 
 @kernel("aten::_scaled_dot_product_flash_attention_for_cpu")

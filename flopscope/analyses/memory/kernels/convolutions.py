@@ -67,6 +67,7 @@ class Convolution:
     last: bool
     """Whether torch takes the channels-last path."""
     weight_lies_last: bool
+    has_bias: bool
     pad: int
     """Rows of zeros before each row of the input."""
 
@@ -95,6 +96,7 @@ class Convolution:
             lies_last=lies_channels_last(source),
             last=is_channels_last(source) or is_channels_last(weight),
             weight_lies_last=lies_channels_last(weight),
+            has_bias=signature.get("bias") is not None,
             pad=_all(signature, "padding", rank, 0)[-1],
         )
 
@@ -139,6 +141,7 @@ class Blocked:
     weight: int
     result: int
     scratch: int = 0
+    """What the kernel takes beside the copies."""
     lies_last: bool = False
     """Whether the result lies channels last, which torch copies once more."""
     by_gemm: bool = False
@@ -157,7 +160,7 @@ def blocked(conv: Convolution, host: Host) -> Blocked:
     if conv.is_depthwise:
         channels = filters = padded(channels, lanes)
         copies = conv.space(channels, conv.source), conv.weight_bytes(filters, 1), conv.space(filters, conv.result)
-        return Blocked(*copies, lies_last=len(conv.window) == 3)
+        return Blocked(*copies, _wide_bias(conv, host), lies_last=len(conv.window) == 3)
     if conv.groups > 1:
         weight = conv.weight_bytes(filters, channels // conv.groups)
         if _window_of_groups(conv, host):
@@ -173,7 +176,13 @@ def blocked(conv: Convolution, host: Host) -> Blocked:
         channels = padded(channels, lanes)
     source = 0 if takes_plain else conv.space(channels, conv.source)
     scratch = _gathered(conv, channels, host) if conv.is_pointwise and conv.is_strided else 0
+    scratch += _wide_bias(conv, host)
     return Blocked(source, conv.weight_bytes(filters, channels), conv.space(filters, conv.result), scratch)
+
+
+def _wide_bias(conv: Convolution, host: Host) -> int:
+    """A copy of a bias that does not fill its last block."""
+    return padded(conv.filters, host.lanes) * 4 + PAGE if conv.has_bias and conv.filters % host.lanes else 0
 
 
 def _reaches_far(conv: Convolution, host: Host) -> bool:
@@ -204,7 +213,9 @@ def _onednn(conv: Convolution, result: int, host: Host) -> int:
     if conv.last:
         source = 0 if conv.lies_last else conv.space(conv.channels, conv.source)
         weight = 0 if conv.weight_lies_last else conv.weight_bytes(conv.filters, conv.channels // conv.groups)
-        return source + weight + result + copies.weight + (0 if conv.groups > 1 or conv.is_pointwise else BATCHED * host.threads)
+        block = host.lanes if conv.filters % (3 * host.lanes) == 0 else 2 * host.lanes
+        blocks = copies.weight if conv.groups > 1 else conv.weight_bytes(padded(conv.filters, block), conv.channels)
+        return source + weight + result + blocks + (0 if conv.groups > 1 or conv.is_pointwise else BATCHED * host.threads)
     source = 0 if conv.in_order else conv.space(conv.channels, conv.source)
     if copies.by_gemm:
         return source + peak(copies.scratch, copies.result, -copies.scratch, result)
@@ -215,7 +226,7 @@ def _onednn(conv: Convolution, result: int, host: Host) -> int:
 
 def _own(conv: Convolution, result: int, _: Host) -> int:
     """Torch's own convolutions unfold the input into columns, unless the window is one element. Groups run one by one and are joined."""
-    copied = 0 if conv.in_order else conv.space(conv.channels, conv.source)
+    copied = 0 if (conv.lies_last if conv.last else conv.in_order) else conv.space(conv.channels, conv.source)
     if conv.groups > 1:
         part = conv.space(conv.channels // conv.groups, conv.source) if conv.batch > 1 else 0
         columns = 0 if conv.is_pointwise else conv.space(conv.channels // conv.groups * math.prod(conv.window), conv.result)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from flopscope.analyses.memory.kernels.host import Host, this_host
-from flopscope.analyses.memory.kernels.registry import growth_bytes, has_rule
+from flopscope.analyses.memory.kernels.registry import growth_bytes
 from flopscope.analyses.memory.storages import storages
 from flopscope.analyses.memory.timeline import timeline
 from flopscope.graph import Graph, Signature
@@ -47,8 +47,9 @@ class _Growths:
     def _find(self, signature: Signature, inner: Inner | None) -> int:
         if signature.effect == "view":
             return 0
-        if has_rule(signature):
-            return growth_bytes(signature, self._host) or 0
+        known = growth_bytes(signature, self._host)
+        if known is not None:
+            return known
         inside = None if inner is None else inner(signature)
         if inside is None:
             return 0

@@ -20,8 +20,6 @@ def batch_norm(op: Signature, _: Host) -> int | None:
     channels: int = source.shape[1] * 4
     training = op.get("training", op.get("train", False))
     stays = 2 * channels if training else 0
-    if len(source.shape) == 2:  # measured: it goes through a copy
-        stays += bytes_of(source) * (not training)
     return bytes_of(op.outputs[0]) + stays + 2 * channels + copy_as_suggested(source)
 
 

@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 from flopscope.analyses.memory.kernels.host import Host
-from flopscope.analyses.memory.kernels.registry import bytes_of, copy_as_suggested, copy_bytes, is_channels_last, kernel, outputs_bytes
-from flopscope.graph import Signature
+from flopscope.analyses.memory.kernels.registry import (
+    bytes_of,
+    copy_as_suggested,
+    copy_bytes,
+    is_channels_last,
+    kernel,
+    lies_channels_last,
+    outputs_bytes,
+)
+from flopscope.graph import Signature, TensorType
 
 
 @kernel("aten::roll")
@@ -29,10 +37,10 @@ def upsample(op: Signature, _: Host) -> int | None:
     """The result, and either copies of both channels last, or the places and weights of a line (native/cpu/UpSampleKernel.cpp)."""
     source = op["input"] if "input" in op.arguments else op["self"]
     out = op.output
-    if is_channels_last(source) and source.shape[1] > 3:
-        return bytes_of(out)
-    if len(out.shape) == 4 and sum(out.shape[2:]) <= SMALL_PICTURE:
-        return 2 * bytes_of(out) + (0 if is_channels_last(source) else bytes_of(source))
+    is_last = is_channels_last(source) and source.shape[1] > 3
+    if is_last or (len(out.shape) == 4 and sum(out.shape[2:]) <= SMALL_PICTURE):
+        copies = 0 if lies_channels_last(source) else bytes_of(source)
+        return bytes_of(out) + copies + (0 if is_channels_last(out) else bytes_of(out))
     taps = 1 if op.kind == "upsample_nearest" else 2
     return bytes_of(out) + copy_bytes(source) + sum(out.shape[2:]) * taps * 12
 
@@ -53,5 +61,26 @@ def sort(op: Signature, _: Host) -> int | None:
 
 @kernel("aten::im2col")
 def im2col(op: Signature, _: Host) -> int | None:
-    """The columns, and a copy of an input that does not lie in order."""
-    return bytes_of(op.output) + copy_bytes(op["self"])
+    """The columns, and room for them as large as the input at first (native/Im2Col.cpp); a copy of an input that does not lie in order."""
+    source = op["self"]
+    return bytes_of(op.output) + bytes_of(source) + copy_bytes(source)
+
+
+@kernel("aten::col2im")
+def col2im(op: Signature, _: Host) -> int | None:
+    """The result lies in memory as large as the columns (native/Col2Im.cpp)."""
+    source = op["self"]
+    return max(bytes_of(op.output), bytes_of(source)) + copy_bytes(source)
+
+
+@kernel("aten::mm", "aten::bmm", "aten::addmm", "aten::baddbmm")
+def product(op: Signature, _: Host) -> int | None:
+    """The result, and copies of operands that no BLAS can read as they lie: of one matrix at a time (native/LinearAlgebra.cpp)."""
+    return bytes_of(op.output) + max(_unreadable(op["a"]), _unreadable(op["b"]))
+
+
+def _unreadable(matrices: TensorType) -> int:
+    strides, shape = matrices.strides, matrices.shape
+    if strides is None or 1 in strides[-2:] or 1 in shape[-2:]:
+        return 0
+    return matrices.bytes(shape[-2] * shape[-1])

@@ -9,7 +9,7 @@ from flopscope.analyses.memory.kernels.host import Host
 from flopscope.graph import Signature, TensorType
 
 Growth = Callable[[Signature, Host], "int | None"]
-"""The most bytes that are alive during the op over what was alive before, its fresh outputs included; ``None``: its fresh outputs."""
+"""The most bytes that are alive during the op over what was alive before, its fresh outputs included; ``None``: not known here."""
 
 _kernels: dict[str, Growth] = {}
 
@@ -26,13 +26,8 @@ def kernel(*keys: str) -> Callable[[Growth], Growth]:
     return register
 
 
-def has_rule(signature: Signature) -> bool:
-    """Whether a rule knows the kernel, be it to say that it takes no more than its outputs."""
-    return signature.target in _kernels or signature.kind in _kernels
-
-
 def growth_bytes(signature: Signature, host: Host) -> int | None:
-    """What the rule of an op says, or ``None`` where it has none or its rule says that it takes what its outputs take."""
+    """What the rule of an op says, or ``None`` where it has none, or its rule does not know this call."""
     rule = _kernels.get(signature.target) or _kernels.get(signature.kind)
     return None if rule is None else rule(signature, host)
 
