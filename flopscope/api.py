@@ -149,7 +149,7 @@ def training(
     """
     from torch import nn as torch_nn
 
-    from flopscope.analyses.training.optimizers import optimizer_of
+    from flopscope.analyses.training.chosen import optimizer_of
     from flopscope.frontends.torch.inputs import dtype_of, tensors_from_text
     from flopscope.frontends.torch.step import trace_step
     from flopscope.report.training import Training

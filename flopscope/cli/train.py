@@ -40,6 +40,11 @@ class TrainingAsked:
     checkpoint: Sequence[str]
     frozen: Sequence[str]
 
+    @property
+    def options(self) -> dict[str, Any]:
+        """The arguments of `flopscope.training`."""
+        return {"optimizer": self.optimizer, "amp": self.amp, "accumulate": self.accumulate, "checkpoint": self.checkpoint}
+
     def step(self, asked: Asked, spec: str) -> Training:
         """The training step of the model of a SPEC, in training mode.
 
@@ -53,8 +58,7 @@ class TrainingAsked:
         if names_onnx(spec):
             raise OptionError(f"{spec!r} is an ONNX file, which holds a forward pass alone; analyse the training of the PyTorch model")
         loaded, model = for_training(asked.load(spec), self.frozen)
-        options = {"optimizer": self.optimizer, "amp": self.amp, "accumulate": self.accumulate, "checkpoint": self.checkpoint}
-        found: Training = flopscope.training(model, *loaded.args, **options, **loaded.kwargs)
+        found: Training = flopscope.training(model, *loaded.args, **self.options, **loaded.kwargs)
         return loaded.noted(found)
 
 

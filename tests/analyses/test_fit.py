@@ -63,9 +63,13 @@ def test_the_formula_of_the_peak() -> None:
     assert found.coefficients == (110, 10, 0)
     assert found.alive == [("piece 1", 544), ("piece 0", 356)]
     assert found.by_formula
-    # Where the peak moves from one op to another, no one polynomial is the peak of all sizes.
+    assert found.holds_from == 1
+    # The peak moves from one op to another: 600 up to a size of 50, and 100 + 10 n from there on.
     moving = largest(made_up((0, 1, lambda n: 500), (1, 2, lambda n: 10 * n)), 1000)
-    assert (moving.size, moving.coefficients) == (90, None)
+    assert (moving.size, moving.coefficients, moving.holds_from) == (90, (100, 10, 0), 50)
+    bent = largest(made_up((0, 1, lambda n: 500), (1, 2, lambda n: n * n)), 1000)
+    assert (bent.size, bent.coefficients) == (30, None)
+    assert largest(made_up((0, 1, lambda n: 3 * n * n + 1)), 1000, step=2).coefficients == (101, 0, 3)
 
 
 def test_what_is_no_polynomial_is_searched_by_traces() -> None:

@@ -7,6 +7,7 @@ is traced to see that it fits, and the next one to see that it does not. Where n
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -15,6 +16,7 @@ from flopscope.analyses.memory.storages import Storage
 from flopscope.analyses.memory.timeline import alive_at, timeline
 from flopscope.errors import FlopscopeError, InputError, OptionError, TraceError
 
+_PARTS = 32
 MOST = 2**20
 """The largest size that is asked for where everything fits."""
 
@@ -64,7 +66,9 @@ class Fit:
     alive: list[tuple[str, int]]
     """What is alive at the peak, weights apart, the largest first."""
     coefficients: tuple[Fraction, ...] | None
-    """Of 1, of the size, and of its square: the peak from the smallest size to the answer. ``None`` where it is no such polynomial."""
+    """Of 1, of the size, and of its square: the peak from some size to the answer. ``None`` where it is no such polynomial."""
+    holds_from: int
+    """From which size; the smallest where the peak is one polynomial throughout."""
     by_formula: bool
     """Whether the size was found from a formula, and not by traces alone."""
     traces: int
@@ -158,6 +162,7 @@ class _Search:
         capped = number is not None and number >= self._most
         beyond = None if number is None or capped else self._at(number + 1)
         refused = number is not None and not capped and beyond is None
+        line = None if form is None or number is None else form.peak_over(smallest, number, self._at(smallest))
         return Fit(
             size=None if number is None else number * self._step,
             limit_bytes=self._limit,
@@ -167,7 +172,8 @@ class _Search:
             step=self._step,
             constant_bytes=at.constant_bytes,
             alive=at.at_peak(),
-            coefficients=None if form is None or number is None else form.peak_over(smallest, number, self._step, self._at(smallest)),
+            coefficients=None if line is None else tuple(term / self._step**power for power, term in enumerate(line[0])),
+            holds_from=smallest * self._step if line is None else line[1] * self._step,
             by_formula=form is not None,
             traces=len(self._seen),
             refusal=str(self._refusal(number + 1)) if refused and number is not None else None,
@@ -220,21 +226,24 @@ class _Form:
         """Whether the peak at a size is the one that was traced."""
         return found is not None and found.peak_bytes == self.peak_bytes(size)
 
-    def peak_over(self, low: int, high: int, step: int, at_low: Measured | None) -> tuple[Fraction, ...] | None:
-        """One polynomial in the size that is the peak from one number to another, if there is one."""
+    def peak_over(self, low: int, high: int, at_low: Measured | None) -> tuple[Sequence[Fraction], int] | None:
+        """The polynomial that is the peak at the higher number, and from which number on it is."""
         at = self._at(high)
         alive = {piece.id for piece in alive_at(at.pieces, at.peak_at)}
-        parts = [terms for piece, terms in zip(self.model.pieces, self.polynomials, strict=True) if piece.id in alive]
         total = [Fraction(self.model.constant_bytes), Fraction(0), Fraction(0)]
-        for terms in parts:
-            total = [left + right for left, right in zip(total, terms, strict=True)]
-        # The peak is the largest of the sums of all ops. Where each is a straight line, one that is the largest at both ends is so between.
-        straight = all(not square for _, _, square in self.polynomials)
-        ends = [low, high] if straight else [low, high, *((low + (high - low) * part // 16) for part in range(1, 16))]
-        same = all(_value(total, number) == self.peak_bytes(number) for number in ends)
-        if not same or not self.holds(low, at_low):
-            return None
-        return tuple(term / step**power for power, term in enumerate(total))
+        for piece, terms in zip(self.model.pieces, self.polynomials, strict=True):
+            if piece.id in alive:
+                total = [left + right for left, right in zip(total, terms, strict=True)]
+        low = low if self.holds(low, at_low) else min(low + 1, high)
+
+        def is_peak(number: int) -> bool:
+            return _value(total, number) == self.peak_bytes(number)
+
+        # The peak is the largest of the sums of all ops. Where these are straight lines, it is a convex function, and a line that touches
+        # it at two numbers is the peak at all between them.
+        if all(not square for _, _, square in self.polynomials):
+            return total, bisect_left(range(low, high), True, key=is_peak) + low
+        return (total, low) if all(is_peak(low + (high - low) * part // _PARTS) for part in range(_PARTS)) else None
 
     def _at(self, size: int) -> Measured:
         sizes = (int(_value(terms, size)) for terms in self.polynomials)
