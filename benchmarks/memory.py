@@ -166,9 +166,8 @@ def main() -> None:
     path.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
     print(table(rows))
     exact = sum(row.get("predicted") == row.get("measured", -1) for row in rows)
-    print(
-        f"\n{sum(map(is_met, rows))} of {len(rows)} within {TOO_HIGH - 1:.0%} above and {1 - TOO_LOW:.1%} below, {exact} to the byte; * is not"
-    )
+    met = sum(map(is_met, rows))
+    print(f"\n{met} of {len(rows)} no more than {TOO_HIGH - 1:.0%} above or {1 - TOO_LOW:.1%} below (* is not), {exact} to the byte")
     if not all(map(is_met, rows)):
         raise SystemExit(1)
 
