@@ -22,8 +22,11 @@ PAGE = 128
 """What oneDNN adds to a buffer so that it starts where a cache line does."""
 COLUMN_BLOCKS = 4
 """In how many parts a dilated input is unfolded (measured)."""
-BATCHED = 8216
-"""What its batched matrix products, which run channels-last convolutions, keep per thread."""
+
+
+def batched(host: Host) -> int:
+    """The bytes that batched matrix products, which run channels-last convolutions, keep: a page, and one per thread (measured)."""
+    return 4096 + 4120 * host.threads
 
 
 def padded(size: int, block: int) -> int:
@@ -215,7 +218,7 @@ def _onednn(conv: Convolution, result: int, host: Host) -> int:
         weight = 0 if conv.weight_lies_last else conv.weight_bytes(conv.filters, conv.channels // conv.groups)
         block = host.lanes if conv.filters % (3 * host.lanes) == 0 else 2 * host.lanes
         blocks = copies.weight if conv.groups > 1 else conv.weight_bytes(padded(conv.filters, block), conv.channels)
-        return source + weight + result + blocks + (0 if conv.groups > 1 or conv.is_pointwise else BATCHED * host.threads)
+        return source + weight + result + blocks + (0 if conv.groups > 1 or conv.is_pointwise else batched(host))
     source = 0 if conv.in_order else conv.space(conv.channels, conv.source)
     if copies.by_gemm:
         return source + peak(copies.scratch, copies.result, -copies.scratch, result)

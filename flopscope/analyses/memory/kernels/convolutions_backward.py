@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 
-from flopscope.analyses.memory.kernels.convolutions import BATCHED, PAGE, Blocked, Convolution, blocked, padded
+from flopscope.analyses.memory.kernels.convolutions import PAGE, Blocked, Convolution, batched, blocked, padded
 from flopscope.analyses.memory.kernels.host import Host
 from flopscope.analyses.memory.kernels.registry import bytes_of, is_contiguous, kernel, lies_channels_last, outputs_bytes, peak
 from flopscope.graph import Signature, TensorType
@@ -60,8 +60,8 @@ def _of_input(conv: Convolution, forms: Blocked, result: int, host: Host) -> int
 
 def _batched(conv: Convolution, host: Host) -> int:
     """Buffers of batched matrix products: those of strided ones hold an image of the gradient."""
-    image = conv.space(conv.filters, conv.result) // max(conv.batch, 1) + 2 * BATCHED
-    return (image if conv.is_strided else BATCHED) * host.threads
+    image = host.threads * conv.space(conv.filters, conv.result) // max(conv.batch, 1)
+    return 2 * batched(host) + image if conv.is_strided else batched(host)
 
 
 def _of_weight(conv: Convolution, forms: Blocked, weight: int, has_bias: bool, host: Host) -> int:

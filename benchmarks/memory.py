@@ -1,0 +1,176 @@
+"""Predicted peaks of activations against real runs on this CPU: ``python -m benchmarks.memory [--train] [--models A,B] [--json FILE]``.
+
+A real run is watched by torch's profiler, which records each allocation and free. The peak over what was there before the call is what
+activations and scratch memory took. Each model runs in a process of its own, on one thread. Of the peers, torchinfo says what a forward and
+backward pass takes, and torch's MemTracker follows the tensors of a real run; each is given its best case.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import subprocess
+import sys
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+from tabulate import tabulate
+
+from benchmarks.memory_models import ALL, Built
+
+TOO_HIGH, TOO_LOW = 1.02, 0.995
+"""What a prediction may be of the measured peak."""
+
+
+def measure_here(name: str, is_training: bool) -> dict[str, Any]:
+    """Predict and measure one model in this process: bytes."""
+    torch: Any = importlib.import_module("torch")
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    built = ALL[name]()
+    if is_training:
+        built[0].train()
+    found = {"model": name, **(_predicted_step(built) if is_training else _predicted(built))}
+    found["torchinfo"] = _quietly(_torchinfo, built, is_training)
+    found["mem_tracker"] = _quietly(_mem_tracker, built, is_training)
+    built[0].zero_grad(set_to_none=True)
+    found["measured"] = _measured(built, is_training)
+    return found
+
+
+def _quietly(count: Any, built: Built, is_training: bool) -> int | str:
+    try:
+        return int(count(built, is_training))
+    except Exception as error:  # noqa: BLE001 - whatever a peer raises is its result
+        return f"{type(error).__name__}: {error}".splitlines()[0][:100]
+
+
+def _predicted(built: Built) -> dict[str, int]:
+    import flopscope
+    from flopscope.analyses.memory.kernels import growths
+    from flopscope.analyses.memory.storages import storages
+    from flopscope.analyses.memory.timeline import timeline
+
+    model, args, kwargs = built
+    graph = flopscope.analyze(model, *args, **kwargs)._graph
+    pieces, count = storages(graph), len(graph.ops)
+    lines = {"tensors": timeline(pieces, count), "predicted": timeline(pieces, count, growths(graph))}
+    return {key: line.peak_bytes - line.before_bytes for key, line in lines.items()}
+
+
+def _predicted_step(built: Built) -> dict[str, int]:
+    from flopscope.analyses.memory.kernels import growths
+    from flopscope.analyses.training.step_memory import StepMemory
+    from flopscope.frontends.torch.step import trace_step
+
+    model, args, kwargs = built
+    step = trace_step(model, args, kwargs, loss=_loss)
+    tensors, on_cpu = StepMemory(step, 0, 0), StepMemory(step, 0, 0, growths(step.graph))
+    return {"tensors": tensors.activation_peak_bytes, "predicted": on_cpu.activation_peak_bytes, "saved": tensors.saved_bytes}
+
+
+def _loss(output: Any) -> Any:
+    """The sum of the first tensor of an output."""
+    while not hasattr(output, "backward"):
+        output = next(iter(output.values())) if hasattr(output, "values") else output[0]
+    return output.sum()
+
+
+def _run(built: Built, is_training: bool) -> Any:
+    torch: Any = importlib.import_module("torch")
+    model, args, kwargs = built
+    if not is_training:
+        with torch.no_grad():
+            return model(*args, **kwargs)
+    output = model(*args, **kwargs)
+    loss = _loss(output)
+    loss.backward()
+    return output, loss
+
+
+def _measured(built: Built, is_training: bool) -> int:
+    profiling: Any = importlib.import_module("torch.profiler")
+    with profiling.profile(activities=[profiling.ProfilerActivity.CPU], profile_memory=True, acc_events=True) as profiler:
+        held = _run(built, is_training)
+    events = [event.nbytes() for event in profiler.profiler.kineto_results.events() if event.name() == "[memory]"]
+    del held
+    return max(accumulate(events), default=0)
+
+
+def _torchinfo(built: Built, _: bool) -> int:
+    model, args, kwargs = built
+    statistics = importlib.import_module("torchinfo").summary(model, input_data=list(args) or dict(kwargs), verbose=0)
+    return int(statistics.total_output_bytes)
+
+
+def _mem_tracker(built: Built, is_training: bool) -> int:
+    """The peak of everything that it tracks, without weights and inputs."""
+    torch: Any = importlib.import_module("torch")
+    tracker = importlib.import_module("torch.distributed._tools.mem_tracker").MemTracker()
+    tracker.track_external(built[0], *built[1], *built[2].values())
+    with tracker:
+        held = _run(built, is_training)
+    peak = tracker.get_tracker_snapshot("peak")[torch.device("cpu")]
+    del held
+    return sum(size for kind, size in peak.items() if str(kind).rpartition(".")[2] in ("ACT", "TEMP", "GRAD"))
+
+
+def measure(name: str, is_training: bool) -> dict[str, Any]:
+    """The same in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.memory", "--one", name, *(["--train"] if is_training else [])]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        lines = done.stderr.strip().splitlines()
+        return {"model": name, "failure": lines[-1] if lines else f"exit {done.returncode}"}
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """The results in Markdown: the measured peak, and what each says of it."""
+    columns = ("predicted", "tensors", "torchinfo", "mem_tracker")
+    headers = ["model", "measured", "flopscope", "tensors alone", "torchinfo", "MemTracker"]
+    cells = []
+    for row in rows:
+        ratios = ["-" if not isinstance(row.get(key), int) else f"{row[key] / row['measured']:.3f}" for key in columns]
+        measured = f"{row['measured'] / 2**20:.2f} MiB" if "measured" in row else row["failure"]
+        cells.append([row["model"] + ("" if is_met(row) else " *"), measured, *ratios])
+    return str(tabulate(cells, headers, tablefmt="github", disable_numparse=True, colalign=("left", *["right"] * 5)))
+
+
+def is_met(row: dict[str, Any]) -> bool:
+    """Whether the prediction is where it is to be."""
+    return "measured" in row and TOO_LOW * row["measured"] <= row["predicted"] <= TOO_HIGH * row["measured"]
+
+
+def main() -> None:
+    """Print the table; exit with 1 if a prediction is more than 2 % above or 0.5 % below a real run."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    parser.add_argument("--train", action="store_true", help="forward and backward passes, in place of a forward pass alone")
+    parser.add_argument("--models", help="some of them, with commas in between")
+    parser.add_argument("--json", type=Path, help="where to write the bytes; by default benchmarks/results/memory[_train].json")
+    options = parser.parse_args()
+    if options.one:
+        print(json.dumps(measure_here(options.one, options.train)))
+        return
+    names = options.models.split(",") if options.models else list(ALL)
+    rows = []
+    for name in names:
+        rows.append(measure(name, options.train))
+        print(f"{len(rows)}/{len(names)} {name}", file=sys.stderr)
+    path = options.json or Path(__file__).parent / "results" / ("memory_train.json" if options.train else "memory.json")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+    print(table(rows))
+    exact = sum(row.get("predicted") == row.get("measured", -1) for row in rows)
+    met = sum(map(is_met, rows))
+    print(f"\n{met} of {len(rows)} no more than {TOO_HIGH - 1:.0%} above or {1 - TOO_LOW:.1%} below (* is not), {exact} to the byte")
+    if not all(map(is_met, rows)):
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()
