@@ -16,10 +16,10 @@ _BLOCKS = " ▁▂▃▄▅▆▇█"
 _WIDTH, _HEIGHT = 72, 8
 
 
-def numbers(memory: Memory) -> dict[str, int]:
+def numbers(memory: Memory) -> dict[str, int | None]:
     """The counts, by their names."""
     names = ("peak_bytes", "input_bytes", "activation_peak_bytes", "parameter_bytes", "buffer_bytes", "constant_bytes")
-    return {name: getattr(memory, name) for name in (*names, "folded_bytes", "total_bytes")}
+    return {name: getattr(memory, name) for name in (*names, "folded_bytes", "total_bytes", "cpu_peak_bytes", "cuda_peak_bytes")}
 
 
 def summary_line(memory: Memory) -> str:
@@ -104,12 +104,19 @@ def _lines(memory: Memory, exact: bool) -> list[str]:
     kind = "live tensors as an ideal planner places them" if memory.is_fused else "live tensors"
     constant = f", other constants {_bytes(memory.constant_bytes, exact)}" if memory.constant_bytes else ""
     ideal = memory.fused.peak_bytes
+    eager = []
+    if memory.cpu_peak_bytes is not None and memory.cuda_peak_bytes is not None:
+        eager = [
+            f"eager       {_bytes(memory.cpu_peak_bytes, exact)} on a CPU, with the scratch memory of kernels; "
+            f"{_bytes(memory.cuda_peak_bytes, exact)} in the blocks of CUDA, without the workspaces of cuDNN and cuBLAS"
+        ]
     reached = memory.input_bytes + arena.arena_bytes
     return [
         f"peak        {_size(memory, memory.peak_bytes, exact)} of {kind}{where}",
         f"            inputs {_bytes(memory.input_bytes, exact)}, activations {_bytes(memory.activation_peak_bytes, exact)}",
         f"weights     parameters {_bytes(memory.parameter_bytes, exact)}, buffers {_bytes(memory.buffer_bytes, exact)}{constant}",
         f"in all      {_size(memory, memory.total_bytes, exact)}",
+        *eager,
         f"planned     {_size(memory, ideal, exact)} is the least that an ideal planner needs, {_bytes(reached, exact)} what one arena with "
         f"fixed offsets takes ({arena.strategy}), inputs included",
     ]

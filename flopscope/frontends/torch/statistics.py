@@ -1,6 +1,7 @@
 """The statistics that normalisation layers return for their backward pass, as the kernels of the CPU make them.
 
-The meta kernels answer for a GPU: there they are in float32 whatever the parameters are, and a batch norm in evaluation mode returns some too.
+The meta kernels answer for a GPU: there they are in float32 whatever the parameters are, and a batch norm in evaluation mode returns some
+too.
 """
 
 from __future__ import annotations
