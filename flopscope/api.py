@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from flopscope.analyses.training.optimizers import Optimizer
+    from flopscope.analyses.training.sharding import Strategy
     from flopscope.frontends.torch.trace import Attention, Execute
     from flopscope.graph import Graph
     from flopscope.report.training import Training
@@ -114,6 +115,8 @@ def training(
     amp: str | None = None,
     accumulate: int = 1,
     checkpoint: Sequence[str] = (),
+    shards: int = 1,
+    strategy: Strategy = "fsdp",
     **kwargs: Any,
 ) -> Training:
     """Tell what a training step of a PyTorch model costs, without running it: FLOPs of each phase, and memory.
@@ -133,6 +136,8 @@ def training(
         accumulate: forward and backward passes per step of the optimizer.
         checkpoint: paths of modules (with ``*`` for any) whose activations are computed again in the backward pass and not kept;
             ``"auto"`` stands for the blocks that the network repeats.
+        shards: devices that train together, each on inputs like these; what one of them holds is then told by formula.
+        strategy: what they divide: ``"ddp"`` nothing, ``"zero1"`` the optimizer's state, ``"zero2"`` the gradients too, ``"fsdp"`` all.
         **kwargs: named inputs.
 
     Raises:
@@ -149,7 +154,8 @@ def training(
     """
     from torch import nn as torch_nn
 
-    from flopscope.analyses.training.optimizers import optimizer_of
+    from flopscope.analyses.training.chosen import optimizer_of
+    from flopscope.analyses.training.sharding import check_shards
     from flopscope.frontends.torch.inputs import dtype_of, tensors_from_text
     from flopscope.frontends.torch.step import trace_step
     from flopscope.report.training import Training
@@ -159,9 +165,10 @@ def training(
     if accumulate < 1:
         raise OptionError(f"accumulate counts the passes of a step, 1 or more, but is {accumulate}")
     chosen = optimizer_of(optimizer)
+    check_shards(shards, strategy)
     given = tensors_from_text((args, kwargs), dtype_of(model))
     step = trace_step(model, *given, loss=loss, amp=amp, accumulate=accumulate, checkpoint=checkpoint)
-    return Training(step, chosen)
+    return Training(step, chosen, shards, strategy)
 
 
 def compare(models: Mapping[str, Any]) -> Comparison:

@@ -26,6 +26,9 @@ _TRAINING_OPTIONS = (
     click.option("--accumulate", type=click.IntRange(min=1), default=1, show_default=True, help="Passes per step of the optimizer."),
     click.option("--checkpoint", multiple=True, metavar="PATH",
                  help="Modules whose activations are computed again, such as 'layers.*'; auto: the repeated blocks. Repeatable."),
+    click.option("--shards", type=click.IntRange(min=1), default=1, show_default=True, help="Devices that train together."),
+    click.option("--shard-strategy", type=click.Choice(("ddp", "zero1", "zero2", "fsdp")), default="fsdp", show_default=True,
+                 help="What the devices divide."),
     click.option("--frozen", multiple=True, metavar="PATTERN", help="Parameters that are not trained, such as 'features.*'. Repeatable."),
 )  # fmt: skip
 
@@ -38,7 +41,15 @@ class TrainingAsked:
     amp: Any
     accumulate: int
     checkpoint: Sequence[str]
+    shards: int
+    shard_strategy: Any
     frozen: Sequence[str]
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The arguments of `flopscope.training`."""
+        own = {"optimizer": self.optimizer, "amp": self.amp, "accumulate": self.accumulate, "checkpoint": self.checkpoint}
+        return {**own, "shards": self.shards, "strategy": self.shard_strategy}
 
     def step(self, asked: Asked, spec: str) -> Training:
         """The training step of the model of a SPEC, in training mode.
@@ -53,8 +64,7 @@ class TrainingAsked:
         if names_onnx(spec):
             raise OptionError(f"{spec!r} is an ONNX file, which holds a forward pass alone; analyse the training of the PyTorch model")
         loaded, model = for_training(asked.load(spec), self.frozen)
-        options = {"optimizer": self.optimizer, "amp": self.amp, "accumulate": self.accumulate, "checkpoint": self.checkpoint}
-        found: Training = flopscope.training(model, *loaded.args, **options, **loaded.kwargs)
+        found: Training = flopscope.training(model, *loaded.args, **self.options, **loaded.kwargs)
         return loaded.noted(found)
 
 

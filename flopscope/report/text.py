@@ -19,8 +19,8 @@ _STYLES = {"table": "simple", "markdown": "github", "latex": "latex_booktabs"}
 METRIC_HEADERS = ("params", "MACs", "FLOPs", "access")
 
 
-def render(headers: Sequence[str], rows: Sequence[Sequence[Any]], style: TableFormat) -> str:
-    """A table in one of the formats; numbers are right-aligned.
+def render(headers: Sequence[str], rows: Sequence[Sequence[Any]], style: TableFormat, first_number: int | None = None) -> str:
+    """A table in one of the formats; numbers are right-aligned: the columns from ``first_number`` on, by default those of metrics.
 
     Raises:
         OptionError: there is no such format.
@@ -31,7 +31,8 @@ def render(headers: Sequence[str], rows: Sequence[Sequence[Any]], style: TableFo
         buffer = io.StringIO()
         csv.writer(buffer, lineterminator="\n").writerows([headers, *rows])
         return buffer.getvalue()
-    first_number = next((i for i, header in enumerate(headers) if header in (*METRIC_HEADERS, "calls", "count", "cost")), len(headers))
+    if first_number is None:
+        first_number = next((i for i, header in enumerate(headers) if header in (*METRIC_HEADERS, "calls", "count", "cost")), len(headers))
     align = ["left" if i < first_number else "right" for i in range(len(headers))]
     table: str = tabulate(
         [[_cell(value) for value in row] for row in rows],

@@ -8,8 +8,10 @@ from functools import cached_property
 from typing import Any
 
 from flopscope.analyses.memory.kernels import growths
+from flopscope.analyses.training.device import Device, device
 from flopscope.analyses.training.optimizers import Optimizer
 from flopscope.analyses.training.phases import ModuleStep, module_steps, phase_costs
+from flopscope.analyses.training.sharding import Strategy
 from flopscope.analyses.training.step_memory import StepMemory
 from flopscope.cost import Cost
 from flopscope.graph import Graph
@@ -27,6 +29,10 @@ class Training:
 
     step: Step
     optimizer: Optimizer
+    shards: int = 1
+    """How many devices share the model, each on inputs like those of the step."""
+    strategy: Strategy = "fsdp"
+    """What they divide: ``"ddp"``, ``"zero1"``, ``"zero2"`` or ``"fsdp"``."""
 
     @property
     def name(self) -> str:
@@ -93,6 +99,11 @@ class Training:
         """The parameters that have a gradient: the optimizer passes over the others, trainable or not."""
         return [weight for weight in self.step.graph.parameters if weight.name in self.step.gradients]
 
+    @cached_property
+    def device(self) -> Device:
+        """What each of the devices holds."""
+        return device(self.memory, self._trained, self.optimizer, self.shards, self.strategy)
+
     def by_module(self, depth: int | None = None) -> list[ModuleStep]:
         """The module tree with the cost of each phase, and the bytes saved for the backward pass."""
         return module_steps(self.step, depth)
@@ -157,6 +168,7 @@ class Training:
                 **{name: getattr(memory, name) for name in training_text.MEMORY_NAMES},
                 "timeline": list(memory.timeline.live_bytes),
             },
+            "device": training_text.device_dict(self),
             "modules": [training_text.module_dict(row) for row in self.by_module()],
             "notes": self.notes,
         }

@@ -10,6 +10,7 @@ from flopscope.report.rows import metrics
 from flopscope.report.text import TableFormat, binary, counted, render, si
 
 if TYPE_CHECKING:
+    from flopscope.analyses.training.device import Device
     from flopscope.report.training import Training
 
 MEMORY_NAMES = (
@@ -25,7 +26,7 @@ def module_table(rows: Sequence[ModuleStep], style: TableFormat, exact: bool) ->
     headers = ["module", "class", *(f"{phase} FLOPs" for phase in phases), "backward/forward", "saved", "gradients"]
     if style == "csv":
         headers = ["module", "class", *(f"{phase}_flops" for phase in phases), "backward_per_forward", "saved_bytes", "gradient_bytes"]
-    return render(headers, [_row(row, phases, style, exact) for row in rows], style)
+    return render(headers, [_row(row, phases, style, exact) for row in rows], style, 2)
 
 
 def _row(row: ModuleStep, phases: Sequence[Any], style: TableFormat, exact: bool) -> list[Any]:
@@ -71,6 +72,42 @@ def _lines(training: Training, exact: bool) -> Iterator[str]:
     yield f"peak      {_size(memory.peak_bytes, exact)}, {_place(training)}:"
     for name, size in sorted(memory.at_peak().items(), key=lambda item: -item[1]):
         yield f"          {_size(size, exact):>10}  {name}"
+
+    yield f"on a CPU  {_size(training.memory_on_cpu.peak_bytes, exact)} with the scratch memory of eager kernels"
+    if training.shards > 1:
+        yield from _device_lines(training, exact)
+
+
+def _device_lines(training: Training, exact: bool) -> Iterator[str]:
+    found = training.device
+    yield f"device    {_size(found.peak_bytes, exact)} at most on each of {training.shards}, on inputs like these ({training.strategy}):"
+    for name, size in _parts(found).items():
+        if size:
+            yield f"          {_size(size, exact):>10}  {name}"
+    yield f"          {_size(found.share.sent_bytes, exact):>10}  sent to the others in a step"
+
+
+def _parts(found: Device) -> dict[str, int]:
+    share = found.share
+    return {
+        "parameters": share.parameter_bytes,
+        "gradients": share.gradient_bytes,
+        "optimizer state": share.state_bytes,
+        "buckets of gradients": share.bucket_bytes,
+        "parameters put together": share.gathered_bytes,
+        "gradients not yet divided": found.unreduced_bytes,
+        "buffers": found.buffer_bytes,
+        "activations and inputs": found.activation_bytes,
+    }
+
+
+def device_dict(training: Training) -> dict[str, Any] | None:
+    """The share of a device as plain data, or ``None`` where there is only one."""
+    if training.shards == 1:
+        return None
+    found = training.device
+    facts = {"shards": training.shards, "strategy": training.strategy, "peak_bytes": found.peak_bytes}
+    return {**facts, "parts": _parts(found), "sent_bytes": found.share.sent_bytes}
 
 
 def _place(training: Training) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 
 from flopscope.analyses.training.optimizers import OPTIMIZERS, Optimizer
+from flopscope.analyses.training.optimizers import optimizer as named
 from flopscope.errors import OptionError
 
 
@@ -21,8 +22,7 @@ def optimizer_of(optimizer: str | Optimizer) -> Optimizer:
         near = difflib.get_close_matches(name.lower(), OPTIMIZERS, 1)
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise OptionError(f"there is no optimizer {name!r}: {hint}choose one of {', '.join(OPTIMIZERS)}")
-    found = OPTIMIZERS[name.lower()]
-    return found.with_settings(**dict(map(_setting, settings.split(",")))) if settings else found
+    return named(name.lower(), **dict(map(_setting, settings.split(",")))) if settings else named(name.lower())
 
 
 def _setting(text: str) -> tuple[str, float | bool]:

@@ -64,11 +64,20 @@ def share(weights: Sequence[Weight], optimizer: Optimizer, shards: int, strategy
     Raises:
         OptionError: there is no such strategy, or no device.
     """
+    check_shards(shards, strategy)
+    return _fsdp(weights, optimizer, shards, units) if strategy == "fsdp" else _replicated(weights, optimizer, shards, strategy)
+
+
+def check_shards(shards: int, strategy: str) -> None:
+    """Refuse what cannot be divided.
+
+    Raises:
+        OptionError: there is no such strategy, or no device.
+    """
     if strategy not in STRATEGIES:
         raise OptionError(f"there is no way {strategy!r} to share a model; choose one of {', '.join(STRATEGIES)}")
     if shards < 1:
         raise OptionError(f"a model is shared by at least one device, but by {shards} was asked for")
-    return _fsdp(weights, optimizer, shards, units) if strategy == "fsdp" else _replicated(weights, optimizer, shards, strategy)
 
 
 def _replicated(weights: Sequence[Weight], optimizer: Optimizer, shards: int, strategy: Strategy) -> Share:
@@ -145,6 +154,11 @@ def units_of(graph: Graph) -> list[str]:
         if module.path.rpartition(".")[2].isdigit() and not inside:
             found.append(module.path)
     return found
+
+
+def largest_unit_bytes(weights: Sequence[Weight], units: Sequence[str]) -> int:
+    """The bytes of the trained weights of the largest unit: its gradients before each device keeps its part."""
+    return max((_bytes([weight for weight in group if weight.trainable]) for group in _by_unit(weights, units)), default=0)
 
 
 def _by_unit(weights: Sequence[Weight], units: Sequence[str]) -> list[list[Weight]]:
