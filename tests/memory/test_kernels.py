@@ -159,6 +159,15 @@ def _backward_cases() -> dict[str, Case]:
             lambda g, q, o, s: aten._scaled_dot_product_flash_attention_for_cpu_backward(g, q, q, q, o, s, 0.0, False),
             [result, heads, result, sums],
         ),
+        "attention, gradient in another order": (
+            lambda g, q, o, s: aten._scaled_dot_product_flash_attention_for_cpu_backward(g, q, q, q, o, s, 0.0, False),
+            [result.contiguous(), heads, result, sums],
+        ),
+        "product with an expanded gradient": (lambda g, w: aten.mm(g, w), [torch.randn(1, 1).expand(20, 30), torch.randn(30, 40)]),
+        "upsampling of an expanded gradient": (
+            lambda g: aten.upsample_bilinear2d_backward(g, [28, 28], [1, 8, 14, 14], False),
+            [torch.randn(1, 1, 1, 1).expand(1, 8, 28, 28)],
+        ),
         "max pool": (
             lambda g, x, i: aten.max_pool2d_with_indices_backward(g, x, [2, 2], [2, 2], [0, 0], [1, 1], False, i),
             [torch.randn(2, 32, 14, 14), x, torch.zeros(2, 32, 14, 14, dtype=torch.int64)],
