@@ -54,6 +54,9 @@ def _conv_cases() -> dict[str, Case]:
         "channels last": _conv(1, 64, 28, 64, 3, last, padding=1),
         "channels last, depthwise": _conv(1, 64, 28, 64, 7, last, padding=3, groups=64),
         "double": _conv(2, 16, 28, 16, 3, None, torch.float64, padding=1),
+        "bfloat16": _conv(2, 24, 28, 40, 3, None, torch.bfloat16, padding=1),
+        "bfloat16, stem": _conv(1, 3, 64, 32, 7, None, torch.bfloat16, padding=3, stride=2),
+        "bfloat16, 1x1": _conv(2, 64, 28, 128, 1, None, torch.bfloat16),
         "3d": (lambda x, w: F.conv3d(x, w, padding=1), [torch.randn(2, 32, 8, 14, 14), torch.randn(32, 32, 3, 3, 3)]),
         "1d": (lambda x, w: F.conv1d(x, w, padding=1), [torch.randn(2, 80, 200), torch.randn(128, 80, 3)]),
         "transposed": (lambda x, w: F.conv_transpose2d(x, w, stride=2), [torch.randn(1, 64, 28, 28), torch.randn(64, 32, 2, 2)]),
@@ -113,6 +116,8 @@ CASES = {**_conv_cases(), **_other_cases()}
 
 
 def _measured_and_predicted(function: Callable[..., Any], inputs: list[Tensor]) -> tuple[int, int]:
+    if "AVX512" not in torch.backends.cpu.get_cpu_capability():
+        pytest.skip("the kernels were measured with AVX-512")
     graph = trace(function, inputs)
     line = timeline(storages(graph), len(graph.ops), growths(graph))
     with torch.inference_mode():
@@ -153,6 +158,15 @@ def _backward_cases() -> dict[str, Case]:
         "attention": (
             lambda g, q, o, s: aten._scaled_dot_product_flash_attention_for_cpu_backward(g, q, q, q, o, s, 0.0, False),
             [result, heads, result, sums],
+        ),
+        "attention, gradient in another order": (
+            lambda g, q, o, s: aten._scaled_dot_product_flash_attention_for_cpu_backward(g, q, q, q, o, s, 0.0, False),
+            [result.contiguous(), heads, result, sums],
+        ),
+        "product with an expanded gradient": (lambda g, w: aten.mm(g, w), [torch.randn(1, 1).expand(20, 30), torch.randn(30, 40)]),
+        "upsampling of an expanded gradient": (
+            lambda g: aten.upsample_bilinear2d_backward(g, [28, 28], [1, 8, 14, 14], False),
+            [torch.randn(1, 1, 1, 1).expand(1, 8, 28, 28)],
         ),
         "max pool": (
             lambda g, x, i: aten.max_pool2d_with_indices_backward(g, x, [2, 2], [2, 2], [0, 0], [1, 1], False, i),

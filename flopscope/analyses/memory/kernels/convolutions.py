@@ -175,11 +175,12 @@ def blocked(conv: Convolution, host: Host) -> Blocked:
         return Blocked(0, 0, conv.space(filters, conv.result), columns * host.threads + PAGE, by_gemm=True)
     takes_plain = channels < lanes and not conv.is_pointwise
     filters = padded(filters, lanes)
-    if not takes_plain:
-        channels = padded(channels, lanes)
+    channels = padded(channels, lanes if not takes_plain else 2 if conv.is_brain else 1)
     source = 0 if takes_plain else conv.space(channels, conv.source)
     scratch = _gathered(conv, channels, host) if conv.is_pointwise and conv.is_strided else 0
     scratch += _wide_bias(conv, host)
+    if conv.is_pointwise and conv.is_brain:
+        scratch += conv.space(filters, conv.result) + PAGE
     return Blocked(source, conv.weight_bytes(filters, channels), conv.space(filters, conv.result), scratch)
 
 
