@@ -37,6 +37,8 @@ def measure_here(name: str, is_training: bool) -> dict[str, Any]:
     found = {"model": name, **(_predicted_step(built) if is_training else _predicted(built))}
     found["torchinfo"] = _quietly(_torchinfo, built, is_training)
     found["mem_tracker"] = _quietly(_mem_tracker, built, is_training)
+    if is_training:
+        found |= _measured_step(built)
     built[0].zero_grad(set_to_none=True)
     found["measured"] = _measured(built, is_training)
     return found
@@ -63,6 +65,7 @@ def _predicted(built: Built) -> dict[str, int]:
 
 
 def _predicted_step(built: Built) -> dict[str, int]:
+    from flopscope.analyses.conventions import count_under
     from flopscope.analyses.memory.kernels import growths
     from flopscope.analyses.training.step_memory import StepMemory
     from flopscope.frontends.torch.step import trace_step
@@ -70,7 +73,30 @@ def _predicted_step(built: Built) -> dict[str, int]:
     model, args, kwargs = built
     step = trace_step(model, args, kwargs, loss=_loss)
     tensors, on_cpu = StepMemory(step, 0, 0), StepMemory(step, 0, 0, growths(step.graph))
-    return {"tensors": tensors.activation_peak_bytes, "predicted": on_cpu.activation_peak_bytes, "saved": tensors.saved_bytes}
+    peaks = {"tensors": tensors.activation_peak_bytes, "predicted": on_cpu.activation_peak_bytes}
+    return {**peaks, "saved": tensors.saved_bytes, "flops": count_under(step.graph, "torch")}
+
+
+def _measured_step(built: Built) -> dict[str, int]:
+    """What autograd saves in a real forward pass, weights apart, and the FLOPs that FlopCounterMode counts of a real step."""
+    torch: Any = importlib.import_module("torch")
+    model, args, kwargs = built
+    weights = {tensor.untyped_storage().data_ptr() for tensor in (*model.parameters(), *model.buffers())}
+    kept: dict[int, Any] = {}
+
+    def pack(tensor: Any) -> Any:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            kept[storage.data_ptr()] = storage  # held, so that no address is used again
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        held = _loss(model(*args, **kwargs))
+    saved = sum(storage.nbytes() for storage in kept.values())
+    del held
+    with importlib.import_module("torch.utils.flop_counter").FlopCounterMode(display=False) as counter:
+        _run(built, True)
+    return {"measured_saved": saved, "measured_flops": int(counter.get_total_flops())}
 
 
 def _loss(output: Any) -> Any:
@@ -134,12 +160,23 @@ def table(rows: list[dict[str, Any]]) -> str:
     """The results in Markdown: the measured peak, and what each says of it."""
     columns = ("predicted", "tensors", "torchinfo", "mem_tracker")
     headers = ["model", "measured", "flopscope", "tensors alone", "torchinfo", "MemTracker"]
+    trained = any("saved" in row for row in rows)
+    if trained:
+        headers += ["saved", "FLOPs"]
     cells = []
     for row in rows:
         ratios = ["-" if not isinstance(row.get(key), int) else f"{row[key] / row['measured']:.3f}" for key in columns]
         measured = f"{row['measured'] / 2**20:.2f} MiB" if "measured" in row else row["failure"]
-        cells.append([row["model"] + ("" if is_met(row) else " *"), measured, *ratios])
-    return str(tabulate(cells, headers, tablefmt="github", disable_numparse=True, colalign=("left", *["right"] * 5)))
+        equal = [_equal(row, "saved"), _equal(row, "flops")] if trained else []
+        cells.append([row["model"] + ("" if is_met(row) else " *"), measured, *ratios, *equal])
+    return str(tabulate(cells, headers, tablefmt="github", disable_numparse=True, colalign=("left", *["right"] * (len(headers) - 1))))
+
+
+def _equal(row: dict[str, Any], what: str) -> str:
+    """Whether a count of a step equals the measured one, or the two."""
+    if what not in row:
+        return "-"
+    return "equal" if row[what] == row[f"measured_{what}"] else f"{row[what]:,} of {row[f'measured_{what}']:,}"
 
 
 def is_met(row: dict[str, Any]) -> bool:
@@ -170,6 +207,9 @@ def main() -> None:
     exact = sum(row.get("predicted") == row.get("measured", -1) for row in rows)
     met = sum(map(is_met, rows))
     print(f"\n{met} of {len(rows)} no more than {TOO_HIGH - 1:.0%} above or {1 - TOO_LOW:.1%} below (* is not), {exact} to the byte")
+    if options.train:
+        counts = [sum(row.get(what) == row.get(f"measured_{what}", -1) for row in rows) for what in ("saved", "flops")]
+        print(f"saved bytes equal in {counts[0]}, forward and backward FLOPs (as FlopCounterMode counts) in {counts[1]} of {len(rows)}")
     if not all(map(is_met, rows)):
         raise SystemExit(1)
 
