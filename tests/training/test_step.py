@@ -216,6 +216,12 @@ def test_accumulation() -> None:
     assert found.memory.saved_bytes == once.memory.saved_bytes
 
 
+@pytest.mark.parametrize(("inputs", "units", "layers", "both"), [(24, 16, 2, True), (20, 64, 1, False), (16, 16, 1, False)])
+def test_recurrent_layers_and_their_workspaces(inputs: int, units: int, layers: int, both: bool) -> None:
+    model = nn.LSTM(inputs, units, layers, bidirectional=both)
+    assert_equal(model, torch.randn(7, 5, inputs), loss=lambda output: output[0].sum())
+
+
 class Scaled(torch.autograd.Function):
     """A function with a backward pass of its own."""
 
