@@ -20,8 +20,8 @@ LEAST_BATCH = 16
 """From this batch on, oneDNN is used for 1x1 filters on one thread."""
 PAGE = 128
 """What oneDNN adds to a buffer so that it starts where a cache line does."""
-COLUMN_BLOCKS = 2
-"""In how many parts a dilated input is unfolded, at least (measured: 2 to 4)."""
+COLUMN_BLOCKS, MOST_COLUMNS = 2, 700_000
+"""In how many parts a dilated input is unfolded at least, and the most bytes of one, which must fit into a core's cache (measured: 1 MiB)."""
 
 
 def batched(host: Host) -> int:
@@ -174,7 +174,8 @@ def blocked(conv: Convolution, host: Host) -> Blocked:
         columns = channels // conv.groups * math.prod(conv.window) * math.prod(conv.result) * conv.item
         return Blocked(0, 0, conv.space(filters, conv.result), columns * host.threads + PAGE, by_gemm=True)
     if reaches_far(conv, host):
-        columns = channels * math.prod(conv.window) * math.prod(conv.result) * conv.item // COLUMN_BLOCKS
+        unfolded = channels * math.prod(conv.window) * math.prod(conv.result) * conv.item
+        columns = min(unfolded // COLUMN_BLOCKS, MOST_COLUMNS)
         return Blocked(0, 0, conv.space(filters, conv.result), columns * host.threads + PAGE, by_gemm=True)
     takes_plain = channels < lanes and not conv.is_pointwise
     filters = padded(filters, lanes)
