@@ -131,12 +131,12 @@ def _backward_cases() -> dict[str, Case]:
     result, sums = aten._scaled_dot_product_flash_attention_for_cpu(heads, heads, heads)
     mean, deviation = torch.randn(2, 50, 1), torch.rand(2, 50, 1)
 
-    def convolution(window: int, step: int, groups: int, form: Any = torch.contiguous_format) -> Case:
+    def convolution(window: int, step: int, groups: int, form: Any = torch.contiguous_format, spread: int = 1) -> Case:
         source = x.to(memory_format=form)
         weight = torch.randn(32, 32 // groups, window, window).to(memory_format=form)
-        padding = window // 2
-        made = F.conv2d(source, weight, None, step, padding, 1, groups)
-        options = [[32], [step] * 2, [padding] * 2, [1, 1], False, [0, 0], groups, [True, True, True]]
+        padding = window // 2 * spread
+        made = F.conv2d(source, weight, None, step, padding, spread, groups)
+        options = [[32], [step] * 2, [padding] * 2, [spread] * 2, False, [0, 0], groups, [True, True, True]]
         return lambda g, x, w: aten.convolution_backward(g, x, w, *options), [made, source, weight]
 
     return {
@@ -145,6 +145,8 @@ def _backward_cases() -> dict[str, Case]:
         "depthwise": convolution(3, 1, 32),
         "wide and depthwise": convolution(5, 1, 32),
         "groups of 4": convolution(3, 1, 8),
+        "dilated": convolution(3, 1, 1, spread=4),
+        "dilated beyond the picture": convolution(3, 1, 1, spread=36),
         "channels last": convolution(3, 1, 1, last),
         "channels last, wide and depthwise": convolution(5, 1, 32, last),
         "batch norm": (

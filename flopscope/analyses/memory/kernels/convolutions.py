@@ -20,8 +20,8 @@ LEAST_BATCH = 16
 """From this batch on, oneDNN is used for 1x1 filters on one thread."""
 PAGE = 128
 """What oneDNN adds to a buffer so that it starts where a cache line does."""
-COLUMN_BLOCKS = 4
-"""In how many parts a dilated input is unfolded (measured)."""
+COLUMN_BLOCKS, MOST_COLUMNS = 2, 700_000
+"""In how many parts a dilated input is unfolded at least, and the most bytes of one, which must fit into a core's cache (measured: 1 MiB)."""
 
 
 def batched(host: Host) -> int:
@@ -71,6 +71,8 @@ class Convolution:
     """Whether torch takes the channels-last path."""
     weight_lies_last: bool
     has_bias: bool
+    reach: int
+    """How many elements of a row lie under the window, its gaps included."""
     pad: int
     """Rows of zeros before each row of the input."""
 
@@ -100,6 +102,7 @@ class Convolution:
             last=is_channels_last(source) or is_channels_last(weight),
             weight_lies_last=lies_channels_last(weight),
             has_bias=signature.get("bias") is not None,
+            reach=_all(signature, "dilation", rank, 1)[-1] * (weight.shape[-1] - 1) + 1,
             pad=_all(signature, "padding", rank, 0)[-1],
         )
 
@@ -170,8 +173,9 @@ def blocked(conv: Convolution, host: Host) -> Blocked:
             return Blocked(conv.space(channels, conv.source), weight, conv.space(filters, conv.result))
         columns = channels // conv.groups * math.prod(conv.window) * math.prod(conv.result) * conv.item
         return Blocked(0, 0, conv.space(filters, conv.result), columns * host.threads + PAGE, by_gemm=True)
-    if _reaches_far(conv, host):
-        columns = channels * math.prod(conv.window) * math.prod(conv.result) * conv.item // COLUMN_BLOCKS
+    if reaches_far(conv, host):
+        unfolded = channels * math.prod(conv.window) * math.prod(conv.result) * conv.item
+        columns = min(unfolded // COLUMN_BLOCKS, MOST_COLUMNS)
         return Blocked(0, 0, conv.space(filters, conv.result), columns * host.threads + PAGE, by_gemm=True)
     takes_plain = channels < lanes and not conv.is_pointwise
     filters = padded(filters, lanes)
@@ -189,7 +193,7 @@ def _wide_bias(conv: Convolution, host: Host) -> int:
     return padded(conv.filters, host.lanes) * 4 + PAGE if conv.has_bias and conv.filters % host.lanes else 0
 
 
-def _reaches_far(conv: Convolution, host: Host) -> bool:
+def reaches_far(conv: Convolution, host: Host) -> bool:
     """Whether the padding is wider than the row of results that the kernel holds in registers, so that another kernel takes over."""
     return conv.is_dilated and conv.pad > min(conv.result[-1], 2 * host.lanes - 4)
 
