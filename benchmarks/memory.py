@@ -1,4 +1,4 @@
-"""Predicted peaks of activations against real runs on this CPU: ``python -m benchmarks.memory [--train] [--models A,B] [--json FILE]``.
+"""Predicted peaks of activations against real runs on this CPU: ``python -m benchmarks.memory [--train] [--device cuda]``.
 
 A real run is watched by torch's profiler, which records each allocation and free. The peak over what was there before the call is what
 activations and scratch memory took. Each model runs in a process of its own, on one thread. Of the peers, torchinfo says what a forward and
@@ -24,7 +24,7 @@ TOO_HIGH, TOO_LOW = 1.02, 0.995
 """What a prediction may be of the measured peak."""
 
 
-def measure_here(name: str, is_training: bool) -> dict[str, Any]:
+def measure_here(name: str, is_training: bool, device: str = "cpu") -> dict[str, Any]:
     """Predict and measure one model in this process: bytes."""
     torch: Any = importlib.import_module("torch")
     torch.set_num_threads(1)
@@ -35,6 +35,8 @@ def measure_here(name: str, is_training: bool) -> dict[str, Any]:
         twice = tuple(torch.cat([x, x]) if x.dim() == 4 else x for x in args)  # batch norm needs several images
         built = model.train(), twice, kwargs
     found = {"model": name, **(_predicted_step(built) if is_training else _predicted(built))}
+    if device == "cuda":
+        return {**found, "predicted": found["in_blocks"], "measured": _measured_on_cuda(built, is_training)}
     found["torchinfo"] = _quietly(_torchinfo, built, is_training)
     found["mem_tracker"] = _quietly(_mem_tracker, built, is_training)
     if is_training:
@@ -42,6 +44,20 @@ def measure_here(name: str, is_training: bool) -> dict[str, Any]:
     built[0].zero_grad(set_to_none=True)
     found["measured"] = _measured(built, is_training)
     return found
+
+
+def _measured_on_cuda(built: Built, is_training: bool) -> int:
+    torch: Any = importlib.import_module("torch")
+    model, args, kwargs = built
+    placed = model.cuda(), tuple(x.cuda() for x in args), {name: x.cuda() for name, x in kwargs.items()}
+    _run(placed, is_training)  # a first run loads kernels and makes workspaces that stay
+    placed[0].zero_grad(set_to_none=True)
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    held = _run(placed, is_training)
+    peak = int(torch.cuda.max_memory_allocated()) - before
+    del held
+    return peak
 
 
 def _quietly(count: Any, built: Built, is_training: bool) -> int | str:
@@ -53,28 +69,31 @@ def _quietly(count: Any, built: Built, is_training: bool) -> int | str:
 
 def _predicted(built: Built) -> dict[str, int]:
     import flopscope
+
+    model, args, kwargs = built
+    return _peaks(flopscope.analyze(model, *args, **kwargs)._graph)
+
+
+def _peaks(graph: Any) -> dict[str, int]:
+    """The peak without inputs: of tensors alone, with the scratch memory of this CPU, and in the blocks of CUDA."""
+    from flopscope.analyses.memory.cuda import on_cuda
     from flopscope.analyses.memory.kernels import growths
     from flopscope.analyses.memory.storages import storages
     from flopscope.analyses.memory.timeline import timeline
 
-    model, args, kwargs = built
-    graph = flopscope.analyze(model, *args, **kwargs)._graph
     pieces, count = storages(graph), len(graph.ops)
     lines = {"tensors": timeline(pieces, count), "predicted": timeline(pieces, count, growths(graph))}
+    lines["in_blocks"] = timeline(on_cuda(pieces), count)
     return {key: line.peak_bytes - line.before_bytes for key, line in lines.items()}
 
 
 def _predicted_step(built: Built) -> dict[str, int]:
     from flopscope.analyses.conventions import count_under
-    from flopscope.analyses.memory.kernels import growths
-    from flopscope.analyses.training.step_memory import StepMemory
     from flopscope.frontends.torch.step import trace_step
 
     model, args, kwargs = built
     step = trace_step(model, args, kwargs, loss=_loss)
-    tensors, on_cpu = StepMemory(step, 0, 0), StepMemory(step, 0, 0, growths(step.graph))
-    peaks = {"tensors": tensors.activation_peak_bytes, "predicted": on_cpu.activation_peak_bytes}
-    return {**peaks, "saved": tensors.saved_bytes, "flops": count_under(step.graph, "torch")}
+    return {**_peaks(step.graph), "saved": sum(step.saved.values()), "flops": count_under(step.graph, "torch")}
 
 
 def _measured_step(built: Built) -> dict[str, int]:
@@ -145,9 +164,10 @@ def _mem_tracker(built: Built, is_training: bool) -> int:
     return sum(size for kind, size in peak.items() if str(kind).rpartition(".")[2] in ("ACT", "TEMP", "GRAD"))
 
 
-def measure(name: str, is_training: bool) -> dict[str, Any]:
+def measure(name: str, is_training: bool, device: str) -> dict[str, Any]:
     """The same in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.memory", "--one", name, *(["--train"] if is_training else [])]
+    train = ["--train"] if is_training else []
+    command = [sys.executable, "-m", "benchmarks.memory", "--one", name, "--device", device, *train]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         lines = done.stderr.strip().splitlines()
@@ -189,16 +209,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--one", help=argparse.SUPPRESS)
     parser.add_argument("--train", action="store_true", help="forward and backward passes, in place of a forward pass alone")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where the real run is")
     parser.add_argument("--models", help="some of them, with commas in between")
     parser.add_argument("--json", type=Path, help="where to write the bytes; by default benchmarks/results/memory[_train].json")
     options = parser.parse_args()
     if options.one:
-        print(json.dumps(measure_here(options.one, options.train)))
+        print(json.dumps(measure_here(options.one, options.train, options.device)))
         return
     names = options.models.split(",") if options.models else list(ALL)
     rows = []
     for name in names:
-        rows.append(measure(name, options.train))
+        rows.append(measure(name, options.train, options.device))
         print(f"{len(rows)}/{len(names)} {name}", file=sys.stderr)
     path = options.json or Path(__file__).parent / "results" / ("memory_train.json" if options.train else "memory.json")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -207,7 +228,7 @@ def main() -> None:
     exact = sum(row.get("predicted") == row.get("measured", -1) for row in rows)
     met = sum(map(is_met, rows))
     print(f"\n{met} of {len(rows)} no more than {TOO_HIGH - 1:.0%} above or {1 - TOO_LOW:.1%} below (* is not), {exact} to the byte")
-    if options.train:
+    if options.train and options.device == "cpu":
         counts = [sum(row.get(what) == row.get(f"measured_{what}", -1) for row in rows) for what in ("saved", "flops")]
         print(f"saved bytes equal in {counts[0]}, forward and backward FLOPs (as FlopCounterMode counts) in {counts[1]} of {len(rows)}")
     if not all(map(is_met, rows)):
