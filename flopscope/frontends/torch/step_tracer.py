@@ -10,6 +10,7 @@ from torch import Tensor
 from torch._ops import OpOverload
 from torch.utils._mode_utils import no_dispatch
 
+from flopscope.frontends.torch.accumulation import ADD, ADD_IN_PLACE, adds_in_place, holders_of_one
 from flopscope.frontends.torch.cells import Cell, type_of
 from flopscope.frontends.torch.memo import Entry
 from flopscope.frontends.torch.real import DataNeeded
@@ -31,6 +32,7 @@ class StepTracer(Tracer):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        holders_of_one()
         self.phases: list[Phase] = []
         """The phase of each op."""
         self.backward = False
@@ -80,6 +82,8 @@ class StepTracer(Tracer):
         return made
 
     def _dispatch(self, func: Any, types: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        if func is ADD and self.backward and not self.deep and adds_in_place(args, kwargs, self.cell_of(args[0]).root):
+            func = ADD_IN_PLACE
         if func is _CHOICE:
             return _choice_of_attention(args, kwargs)
         if func.__class__ is not OpOverload or any(kind is not StandIn for kind in types):
