@@ -1,0 +1,28 @@
+// Values of the metric that is shown, as text.
+
+import type { App } from "./app";
+import { METRIC_NAMES, type Metric } from "./data";
+import { binary, si } from "./format";
+
+export function valueText(metric: Metric, value: number): string {
+  return metric === "made" || metric === "peak" ? binary(value) : metric === "access" ? si(value, "B") : si(value);
+}
+
+export function metricName(app: App): string {
+  return METRIC_NAMES[app.state.metric].short;
+}
+
+/** The family of most of a set of ops, in the metric that is shown, and else in FLOPs, access and number. */
+export function familyOf(app: App, ops: number[]): string {
+  const { opValues } = app.data;
+  for (const values of [opValues[app.state.metric], opValues.flops, opValues.access, null]) {
+    const sums = new Map<string, number>();
+    for (const op of ops) {
+      const family = app.data.of(op, "family");
+      sums.set(family, (sums.get(family) ?? 0) + (values ? values[op] : 1));
+    }
+    const [family, most] = [...sums].reduce((a, b) => (b[1] > a[1] ? b : a), ["other", 0]);
+    if (most > 0) return family;
+  }
+  return "other";
+}
