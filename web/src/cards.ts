@@ -15,7 +15,7 @@ export function cards(app: App): HTMLElement {
     "section",
     { class: "cards", "aria-label": "Totals" },
     card("MACs", least(si(Number(total.macs))), exact(total.macs), "multiply-accumulates"),
-    card("FLOPs", least(si(Number(total.flops))), exact(total.flops), "2 per MAC, plus all other arithmetic"),
+    card("FLOPs", least(si(Number(total.flops))), exact(total.flops), "2 per MAC, and all else"),
     card("Parameters", si(Number(total.params)), exact(total.params), `weights ${binary(weights)}`),
     card("Access", least(si(Number(total.access_bytes), "B")), `${exact(total.access)} elements`, intensity),
     card("Peak memory", (memory.partial ? "≥ " : "") + binary(Number(memory.peak_bytes)), `${exact(memory.peak_bytes)} bytes`, peakPlace(app)),

@@ -36,13 +36,14 @@ export interface Facts {
 export const METRICS = ["macs", "flops", "params", "access", "made", "peak"] as const;
 export type Metric = (typeof METRICS)[number];
 
-export const METRIC_NAMES: Record<Metric, { short: string; long: string }> = {
-  macs: { short: "MACs", long: "multiply-accumulates" },
-  flops: { short: "FLOPs", long: "floating-point operations" },
-  params: { short: "Params", long: "parameters" },
-  access: { short: "Access", long: "bytes read and written" },
-  made: { short: "Activations", long: "bytes of the tensors made" },
-  peak: { short: "At peak", long: "bytes alive at the peak" },
+/** How a metric is called in a switch and in a sentence, and what follows its value. */
+export const METRIC_NAMES: Record<Metric, { short: string; long: string; after: string }> = {
+  macs: { short: "MACs", long: "multiply-accumulates", after: "multiply-accumulates" },
+  flops: { short: "FLOPs", long: "floating-point operations", after: "floating-point operations" },
+  params: { short: "Params", long: "parameters", after: "parameters" },
+  access: { short: "Access", long: "bytes read and written", after: "read and written" },
+  made: { short: "Activations", long: "bytes of the tensors made", after: "of tensors made" },
+  peak: { short: "At peak", long: "bytes alive at the peak", after: "alive at the peak, inputs apart" },
 };
 
 export class Data {

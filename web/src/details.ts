@@ -7,6 +7,9 @@ import { exact, percent, plural, ratio, shown } from "./format";
 import { panel } from "./panel";
 import { valueText } from "./values";
 
+const LISTED = 12;
+const LONGEST = 24; // characters
+
 export function details(app: App): HTMLElement {
   const { element, body, caption } = panel("details", "Selection");
   caption.remove();
@@ -16,26 +19,32 @@ export function details(app: App): HTMLElement {
   return element;
 }
 
-/** Before anything is selected: where the most of the metric is, as a list to begin with. */
+/** Before anything is selected: where the most of the metric is, as a list to begin with. Equal ops are one line. */
 function nothing(app: App): HTMLElement[] {
   const { data } = app;
   const { metric } = app.state;
   const values = metric === "params" ? data.params : data.opValues[metric];
-  const best = [...values.keys()].filter((op) => values[op] > 0).sort((a, b) => values[b] - values[a]).slice(0, 8);
-  const items = best.map((op) =>
+  const sums = [...new Set(app.tree.ofOp)].map((node) => ({ node, value: node.items.reduce((sum, op) => sum + values[op], 0) }));
+  const best = sums.filter(({ value }) => value > 0).sort((a, b) => b.value - a.value).slice(0, LISTED);
+  const items = best.map(({ node, value }) =>
     h(
       "li",
       {},
-      h("button", { type: "button", class: "link", onclick: () => app.select(`op:${op}`) }, h("bdi", {}, shown(data.scope(op)) || shown(data.facts.model))),
-      h("span", { class: "type" }, shown(data.of(op, "target"))),
-      h("span", { class: "number" }, percent(app.share(values[op]))),
+      h("button", { type: "button", class: "link", title: shown(data.scope(node.items[0])), onclick: () => app.select(node.key) }, h("bdi", {}, ending(shown(data.scope(node.items[0])) || shown(data.facts.model)))),
+      h("span", { class: "type" }, node.items.length > 1 ? h("span", { class: "badge" }, `${node.items.length}×`) : null, ` ${node.label}`),
+      h("span", { class: "number" }, percent(app.share(value))),
     ),
   );
   return [
     h("p", { class: "hint" }, "Select a cell, a node, a point or a row: it is highlighted in all views, and told about here."),
-    h("h3", {}, `Ops with the most ${METRIC_NAMES[metric].short}`),
+    h("h3", {}, `Where the ${METRIC_NAMES[metric].short} are`),
     items.length ? h("ol", { class: "best" }, ...items) : h("p", { class: "empty" }, "None."),
   ];
+}
+
+/** The end of a long path, which tells more than its beginning. */
+function ending(path: string): string {
+  return path.length > LONGEST ? `…${path.slice(1 - LONGEST)}` : path;
 }
 
 function about(app: App, found: Selection): HTMLElement[] {
@@ -96,13 +105,14 @@ function valuesTable(app: App, found: Selection): HTMLElement {
       { class: metric === app.state.metric ? "current" : "" },
       h("th", { scope: "row" }, METRIC_NAMES[metric].short),
       h("td", { title: exact(value) }, valueText(metric, value)),
-      h("td", {}, h("span", { class: "bar", "--share": Math.min(1, share), "aria-hidden": "true" }), percent(share)),
+      h("td", { class: "bar-cell", "aria-hidden": "true" }, h("span", { class: "bar", "--share": Math.min(1, share) })),
+      h("td", {}, percent(share)),
     );
   });
   return h(
     "table",
     { class: "values" },
-    h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "metric"), h("th", { scope: "col" }, "value"), h("th", { scope: "col" }, "of the model"))),
+    h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "metric"), h("th", { scope: "col" }, "value"), h("th", { scope: "col", colspan: 2 }, "of the model"))),
     h("tbody", {}, ...rows),
   );
 }

@@ -5,7 +5,7 @@ type Attributes = Record<string, string | number | boolean | null | undefined | 
 
 const SVG = "http://www.w3.org/2000/svg";
 
-/** An HTML element. `onclick` and the like are listeners; `--name` is a CSS variable; null and false leave an attribute out. */
+/** An HTML element. `onclick` and the like are listeners; `--name` is a CSS variable; null leaves an attribute out, and so does false, but where ARIA wants it written. */
 export function h<K extends keyof HTMLElementTagNameMap>(tag: K, attributes: Attributes = {}, ...children: Child[]): HTMLElementTagNameMap[K] {
   return filled(document.createElement(tag), attributes, children);
 }
@@ -19,6 +19,7 @@ function filled<E extends HTMLElement | SVGElement>(element: E, attributes: Attr
   for (const [name, value] of Object.entries(attributes)) {
     if (typeof value === "function") element.addEventListener(name.slice(2), value);
     else if (name.startsWith("--")) element.style.setProperty(name, String(value));
+    else if (name.startsWith("aria-") && typeof value === "boolean") element.setAttribute(name, String(value));
     else if (value !== null && value !== undefined && value !== false) element.setAttribute(name, value === true ? "" : String(value));
   }
   append(element, children);

@@ -4,6 +4,7 @@ import { select } from "d3-selection";
 import { curveBasis, line } from "d3-shape";
 import { zoom as zoomable, zoomIdentity, type ZoomBehavior } from "d3-zoom";
 import type { App } from "./app";
+import { METRIC_NAMES } from "./data";
 import { append, h, replace, s } from "./dom";
 import { percent, plural } from "./format";
 import { HEAD_HEIGHT, inside, type Inside, type Placed } from "./layout";
@@ -63,7 +64,7 @@ function fitted(window: HTMLDivElement, zoom: ZoomBehavior<HTMLDivElement, unkno
   const { clientWidth: width, clientHeight: height } = window;
   if (!width) return;
   const whole = Math.min(width / size.width, height / size.height);
-  const scale = Math.min(1, Math.max(whole, Math.min(0.62, width / size.width)));
+  const scale = Math.min(1, Math.max(whole, Math.min(0.86, width / size.width)));
   const y = size.height * scale < height ? (height - size.height * scale) / 2 : 0;
   select(window).call(zoom.transform, zoomIdentity.translate((width - size.width * scale) / 2, y).scale(scale));
 }
@@ -146,7 +147,7 @@ function isInside(node: Node, other: Node): boolean {
 
 function words(app: App, boxes: number): string {
   const folded = app.tree.root.children.length ? "What repeats is drawn once, with ×n. " : "";
-  return `${plural(boxes, "box", "boxes")}; arrows are tensors. ${folded}Colour, bar and number: share of ${metricName(app)}. + opens a module; drag moves, ctrl and wheel zoom.`;
+  return `${plural(boxes, "box", "boxes")}; arrows are tensors. ${folded}Colour, bar and number: share of the ${METRIC_NAMES[app.state.metric].long}. + opens a module; drag moves, ctrl and wheel zoom.`;
 }
 
 /** Arrows walk from box to box in the order of the program, Enter opens and closes, the space bar selects. */

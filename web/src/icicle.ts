@@ -13,6 +13,7 @@ const HEIGHT = 440;
 const NARROWEST = 118; // pixels of a column
 const FLATTEST = 3; // pixels of a cell; flatter ones are drawn as one
 const WITH_TEXT = 13;
+const WITH_TWO_LINES = 32;
 
 type Rectangle = HierarchyRectangularNode<Node>;
 
@@ -58,7 +59,7 @@ function zoomTo(app: App, node: Node | null | undefined): void {
 
 function laidOut(app: App, width: number): { rectangles: Rectangle[]; columns: number } {
   const metric = app.state.metric;
-  const top = hierarchy(app.zoomed, (node) => node.children);
+  const top = hierarchy(app.zoomed, (node) => (isSingle(node) ? [] : node.children));
   top.each((each) => {
     const inside = each.children?.reduce((sum, child) => sum + child.data.values[metric], 0) ?? 0;
     // What a module has besides its children stays empty; where children overlap, they share what there is.
@@ -69,14 +70,20 @@ function laidOut(app: App, width: number): { rectangles: Rectangle[]; columns: n
   return { rectangles: found.descendants().filter((each) => each.depth < columns && each.value! > 0), columns };
 }
 
+/** Whether a module does nothing but run one op, so that a cell for the op would say the same again. */
+function isSingle(node: Node): boolean {
+  return node.children.length === 1 && node.children[0].kind === "op" && node.children[0].items.length === node.items.length;
+}
+
 function drawCells(app: App, tree: HTMLElement, width: number, focused: string): void {
   const { rectangles, columns } = laidOut(app, width);
   const column = width / columns;
   const cells: HTMLElement[] = [];
   const hiddenUntil: number[] = [];
   const tabStop = rectangles.find((each) => each.data.key === focused && isTall(each)) ?? rectangles[0];
+  const holder = holderOf(app, rectangles);
   for (const each of rectangles) {
-    if (isTall(each)) cells.push(cell(app, each, column, each === tabStop));
+    if (isTall(each)) cells.push(cell(app, each, column, each === tabStop, each === holder));
     else if (each.parent && isTall(each.parent) && each.x1 > (hiddenUntil[each.depth] ?? -1) + FLATTEST) {
       hiddenUntil[each.depth] = each.x1;
       cells.push(h("div", { class: "tiny", "aria-hidden": "true", "--x": `${each.depth * column}px`, "--y": `${each.x0}px`, "--w": `${column}px` }));
@@ -86,22 +93,33 @@ function drawCells(app: App, tree: HTMLElement, width: number, focused: string):
   replace(tree, ...cells);
 }
 
+/** The smallest cell that is drawn around what is selected, where that has no cell of its own. */
+function holderOf(app: App, rectangles: Rectangle[]): Rectangle | null {
+  if (!app.selection) return null;
+  const drawn = new Map(rectangles.filter(isTall).map((each) => [each.data, each]));
+  const around = pathTo(app.selection.node).reverse();
+  const found = around.find((node) => drawn.has(node));
+  return found && found !== app.selection.node ? drawn.get(found)! : null;
+}
+
 function isTall(each: Rectangle): boolean {
   return each.x1 - each.x0 >= FLATTEST;
 }
 
-function cell(app: App, each: Rectangle, column: number, isTabStop: boolean): HTMLElement {
+function cell(app: App, each: Rectangle, column: number, isTabStop: boolean, isHolder: boolean): HTMLElement {
   const node = each.data;
   const height = each.x1 - each.x0;
   const value = node.values[app.state.metric];
   const share = percent(app.share(value));
   const times = node.repeats > 1 ? `${node.repeats} × ` : "";
   const isSelected = app.selection?.node === node;
+  const holds = isHolder ? " holds-selection" : "";
+  const size = height < WITH_TEXT ? " flat" : height >= WITH_TWO_LINES ? " tall" : "";
   const text = `${times}${node.label}, ${node.type}: ${valueText(app.state.metric, value)} ${metricName(app)}, ${share}`;
   return h(
     "div",
     {
-      class: `cell ${node.kind} family-${familyOf(app, app.tree.opsOf(node))}${height < WITH_TEXT ? " flat" : ""}`,
+      class: `cell ${node.kind} family-${familyOf(app, app.tree.opsOf(node))}${size}${holds}`,
       role: "treeitem",
       tabindex: isTabStop ? 0 : -1,
       "data-key": node.key,
@@ -115,10 +133,15 @@ function cell(app: App, each: Rectangle, column: number, isTabStop: boolean): HT
       "--w": `${column}px`,
       "--h": `${height}px`,
     },
-    height >= WITH_TEXT && times ? h("span", { class: "badge" }, `${node.repeats}×`) : null,
-    height >= WITH_TEXT && h("span", { class: "label" }, h("bdi", {}, node.label), node.kind === "op" || node.label === node.type ? "" : h("span", { class: "type" }, node.type)),
-    height >= WITH_TEXT && h("span", { class: "number" }, share),
+    ...(size === " flat" ? [] : contents(node, share, size === " tall")),
   );
+}
+
+/** The words in a cell: in one line, or, where it is tall enough, the class under the name. */
+function contents(node: Node, share: string, isTall: boolean): HTMLElement[] {
+  const badge = node.repeats > 1 ? h("span", { class: "badge" }, `${node.repeats}×`) : null;
+  const name = h("span", { class: "name" }, badge, h("bdi", { class: "label" }, node.label), isTall ? null : h("span", { class: "number" }, share));
+  return isTall ? [name, h("span", { class: "second" }, h("span", { class: "type" }, node.type), h("span", { class: "number" }, share))] : [name];
 }
 
 function drawCrumbs(app: App, crumbs: HTMLElement): void {
@@ -141,7 +164,7 @@ function drawLegend(app: App, legend: HTMLElement): void {
     sums.set(family, (sums.get(family) ?? 0) + values[op]);
     calls.set(family, (calls.get(family) ?? 0) + data.facts.ops.times[op]);
   }
-  const listed = Object.keys(data.facts.families).filter((family) => calls.has(family));
+  const listed = Object.keys(data.facts.families).filter((family) => calls.has(family) && (sums.get(family)! > 0 || family === "uncounted"));
   listed.sort((a, b) => sums.get(b)! - sums.get(a)!);
   replace(
     legend,
@@ -157,7 +180,7 @@ function words(app: App): string {
   const node = app.zoomed;
   const best = [...node.children].sort((a, b) => b.values[metric] - a.values[metric]).slice(0, 3).filter((child) => child.values[metric] > 0);
   const listed = best.map((child) => `${child.repeats > 1 ? `${child.repeats} × ` : ""}${child.label} ${percent(app.share(child.values[metric]))}`);
-  const first = `${shown(node.label)}: ${valueText(metric, node.values[metric])} ${METRIC_NAMES[metric].long}`;
+  const first = `${shown(node.label)}: ${valueText(metric, node.values[metric])} ${METRIC_NAMES[metric].after}`;
   return listed.length ? `${first}; the most in ${listed.join(", ")}. Shares are of the whole model.` : `${first}.`;
 }
 

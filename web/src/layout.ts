@@ -2,10 +2,10 @@
 
 import * as dagre from "@dagrejs/dagre";
 import type { Data } from "./data";
-import { edgesOf, IN, OUT } from "./dataflow";
+import { edgesOf, IN, OUT, type Edge } from "./dataflow";
 import type { Node, Tree } from "./tree";
 
-export const BOX = { width: 172, height: 46 };
+export const BOX = { width: 172, height: 50 };
 const HEAD = 30; // pixels of the title of an open node
 const PORT = 12;
 const PADDING = 12;
@@ -31,7 +31,7 @@ export interface Inside {
 /** Lays out what is inside a node, and inside whatever in it is open. */
 export function inside(data: Data, tree: Tree, node: Node, open: Set<string>): Inside {
   const graph = new dagre.graphlib.Graph();
-  graph.setGraph({ rankdir: "TB", nodesep: 22, ranksep: 26, marginx: PADDING, marginy: PADDING });
+  graph.setGraph({ rankdir: "TB", nodesep: 22, ranksep: 20, marginx: PADDING, marginy: PADDING });
   graph.setDefaultEdgeLabel(() => ({}));
   const children = new Map<string, { node: Node; inside: Inside | null }>();
   for (const child of node.children) {
@@ -40,13 +40,20 @@ export function inside(data: Data, tree: Tree, node: Node, open: Set<string>): I
     children.set(child.key, { node: child, inside: within });
     graph.setNode(child.key, within ? { width: Math.max(within.width, BOX.width), height: within.height + HEAD } : { ...BOX });
   }
-  const edges = edgesOf(data, tree, node);
+  const edges = withoutPlainPorts(edgesOf(data, tree, node), node !== tree.root);
   for (const { from, to } of edges) {
     for (const port of [from, to]) if (port === IN || port === OUT) graph.setNode(port, { width: PORT, height: PORT });
     graph.setEdge(from, to);
   }
   dagre.layout(graph);
   return read(graph, children);
+}
+
+/** Where only one child gets what comes into an open node, or only one gives what leaves it, the arrow to the frame says it all. */
+function withoutPlainPorts(edges: Edge[], isFramed: boolean): Edge[] {
+  if (!isFramed) return edges;
+  const [entries, exits] = [edges.filter(({ from }) => from === IN), edges.filter(({ to }) => to === OUT)];
+  return edges.filter(({ from, to }) => !(from === IN && entries.length === 1) && !(to === OUT && exits.length === 1));
 }
 
 function read(graph: dagre.graphlib.Graph, children: Map<string, { node: Node; inside: Inside | null }>): Inside {

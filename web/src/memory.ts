@@ -21,7 +21,7 @@ export function memory(app: App): HTMLElement {
   const alive = h("div", { class: "alive" });
   body.append(picture, alive);
   let width = 0;
-  let at = peak ?? 0;
+  let at = app.selection?.op ?? peak ?? 0;
   let cursor: SVGElement | null = null;
   let slider: SVGElement | null = null;
   const x = () => scaleLinear([0, data.size], [MARGIN.left, width - MARGIN.right]);

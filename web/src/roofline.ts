@@ -117,6 +117,12 @@ function axes(x: Log, y: Log, width: number): SVGElement {
   return group;
 }
 
+/** A rate with three digits and its prefix. */
+function rate(value: number): string {
+  const prefix = Math.min(5, Math.floor(Math.log10(value) / 3));
+  return `${Number((value / 1000 ** prefix).toPrecision(3))} ${["", "k", "M", "G", "T", "P"][prefix]}`;
+}
+
 /** A power of ten with its prefix and no zeros behind a point. */
 function short(value: number): string {
   const power = Math.round(Math.log10(value));
@@ -133,11 +139,11 @@ function roofs(device: Device, peaks: Map<string, number>, x: Log, y: Log, high:
     const corners: [number, number][] = [[low, low * device.bytes_per_second], [ridge, peak], [high, peak]];
     found.push(
       s("path", { class: "roof", d: path(corners.map(([at, rate]) => [x(at), y(rate)])) ?? "" }),
-      s("text", { class: "roof-name", x: x(high) - 4, y: y(peak) - 6, "text-anchor": "end", "aria-hidden": "true" }, `${name} ${si(peak)}FLOP/s`),
+      s("text", { class: "roof-name", x: x(ridge) - 10, y: y(peak) + 4, "text-anchor": "end", "aria-hidden": "true" }, `${name} ${rate(peak)}FLOP/s`),
     );
   }
   const at = Math.sqrt(low * Math.min(...peaks.values()) / device.bytes_per_second);
-  found.push(s("text", { class: "roof-name", x: x(at) - 8, y: y(at * device.bytes_per_second) - 16, "text-anchor": "end", "aria-hidden": "true" }, `${si(device.bytes_per_second)}B/s`));
+  found.push(s("text", { class: "roof-name", x: x(at) - 8, y: y(at * device.bytes_per_second) - 16, "text-anchor": "end", "aria-hidden": "true" }, `${rate(device.bytes_per_second)}B/s`));
   return found;
 }
 
@@ -166,7 +172,7 @@ function tell(app: App, device: Device, point: Point | null, tip: HTMLElement): 
   }
   const what = `${plural(point.ops.length, "op")} ${shown(app.data.of(point.ops[0], "target"))} ${app.data.of(point.ops[0], "inputs")}`;
   const bound = isCompute(device, point) ? "bound by arithmetic" : "waits for memory";
-  const text = `: ${ratio(point.intensity)} FLOPs per byte, ${bound}, at best ${si(attainable(device, point))}FLOP/s`;
+  const text = `: ${ratio(point.intensity)} FLOPs per byte, ${bound}, at best ${rate(attainable(device, point))}FLOP/s`;
   replace(tip, h("strong", {}, what), text);
 }
 

@@ -1,10 +1,10 @@
 // Every op in a table that sorts and filters, and draws only the rows that are on the screen.
 
 import type { App } from "./app";
+import { METRIC_NAMES } from "./data";
 import { h, replace } from "./dom";
 import { exact, percent, ratio, shown, si } from "./format";
 import { panel } from "./panel";
-import { metricName } from "./values";
 
 const ROW = 28; // pixels
 const VISIBLE = 16; // rows
@@ -143,7 +143,7 @@ class Rows {
     this.scroller.setAttribute("aria-rowcount", String(this.ops.length + 1));
     this.rows.style.setProperty("height", `${Math.max(1, this.ops.length) * ROW}px`);
     const of = this.ops.length === app.data.size ? "" : ` of ${app.data.size.toLocaleString("en-US")}`;
-    this.caption.textContent = `${this.ops.length.toLocaleString("en-US")}${of} ${app.data.size === 1 ? "op" : "ops"}. Share: of the model's ${metricName(app)}. Arrow keys walk through the rows, Enter selects.`;
+    this.caption.textContent = `${this.ops.length.toLocaleString("en-US")}${of} ${app.data.size === 1 ? "op" : "ops"}. Share: of the model's ${METRIC_NAMES[app.state.metric].long}. Arrow keys walk through the rows, Enter selects.`;
     this.draw(true);
   }
 
@@ -156,7 +156,7 @@ class Rows {
     this.drawn = drawn;
     const rows = this.ops.slice(first, last).map((op, place) => this.row(op, first + place));
     replace(this.rows, ...(rows.length ? rows : [h("p", { class: "empty" }, "No op matches.")]));
-    this.caption.textContent = this.caption.textContent!.replace(/of the model's .*?\. Arrow/, `of the model's ${metricName(this.app)}. Arrow`);
+    this.caption.textContent = this.caption.textContent!.replace(/of the model's .*?\. Arrow/, `of the model's ${METRIC_NAMES[this.app.state.metric].long}. Arrow`);
     const active = this.rows.querySelector(".active");
     if (active) this.scroller.setAttribute("aria-activedescendant", active.id);
     else this.scroller.removeAttribute("aria-activedescendant");
@@ -216,8 +216,8 @@ class Rows {
 }
 
 const WIDTHS: Record<string, string> = {
-  index: "52px", scope: "minmax(140px, 1.6fr)", op: "minmax(130px, 1fr)", name: "minmax(100px, 1fr)", times: "58px", inputs: "minmax(120px, 1.5fr)", outputs: "minmax(96px, 1fr)",
-  params: "82px", macs: "82px", flops: "82px", access: "92px", intensity: "74px", share: "108px",
+  index: "50px", scope: "minmax(150px, 1.7fr)", op: "minmax(154px, 1fr)", name: "minmax(100px, 1fr)", times: "58px", inputs: "minmax(120px, 1.5fr)", outputs: "minmax(90px, 0.9fr)",
+  params: "74px", macs: "74px", flops: "74px", access: "82px", intensity: "70px", share: "104px",
 };
 
 function compare(a: number | string, b: number | string): number {

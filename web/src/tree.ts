@@ -167,12 +167,17 @@ export class Tree {
       ...slot,
       items: Array.from({ length: repeats }, (_, turn) => slots[turn * period + place].items).flat(),
     }));
-    const what = merged.every((slot) => slot.kind === "op") ? plural(period, "op") : `${period} together`;
+    const what = this.groupType(merged);
     const label = this.groupLabel(slots);
     const node = this.bare(`block:${this.keyOf(slots[0].kind, slots[0].items[0])}+${period}`, label, what, repeats, parent);
     node.children = this.sections(this.fold(merged, node), node);
     this.close(node, slots.slice(0, period));
     return node;
+  }
+
+  private groupType(slots: Slot[]): string {
+    const names = new Set(slots.map(({ kind, items }) => (kind === "op" ? "op" : shown(this.data.text(this.data.facts.modules.class[items[0]])))));
+    return names.size > 1 || names.has("op") ? plural(slots.length, names.has("op") && names.size === 1 ? "op" : "part") : `${slots.length} ${[...names][0]}`;
   }
 
   private groupLabel(slots: Slot[]): string {
