@@ -28,7 +28,7 @@ export function header(app: App): HTMLElement {
     if (changed.has("metric")) status.textContent = `Showing ${METRIC_NAMES[app.state.metric].long}`;
   });
   document.addEventListener("keydown", (event) => {
-    if (event.key === "Escape" && !(event.target instanceof HTMLInputElement) && !event.defaultPrevented) app.select("");
+    if (event.key === "Escape" && !(event.target instanceof HTMLInputElement && event.target.type === "search") && !event.defaultPrevented) app.select("");
   });
   const inputs = shown(facts.inputs.join(", ")) || "no inputs";
   return h(
