@@ -5,10 +5,12 @@ import { METRICS, METRIC_NAMES, type Metric } from "./data";
 import { h, replace } from "./dom";
 import { exact, percent, plural, ratio, shown } from "./format";
 import { panel } from "./panel";
+import type { Node } from "./tree";
 import { valueText } from "./values";
 
 const LISTED = 12;
-const LONGEST = 24; // characters
+const LISTED_WITHIN = 7;
+const LONGEST = 20; // characters
 
 export function details(app: App): HTMLElement {
   const { element, body, caption } = panel("details", "Selection");
@@ -26,18 +28,13 @@ function nothing(app: App): HTMLElement[] {
   const values = metric === "params" ? data.params : data.opValues[metric];
   const sums = [...new Set(app.tree.ofOp)].map((node) => ({ node, value: node.items.reduce((sum, op) => sum + values[op], 0) }));
   const best = sums.filter(({ value }) => value > 0).sort((a, b) => b.value - a.value).slice(0, LISTED);
-  const items = best.map(({ node, value }) =>
-    h(
-      "li",
-      {},
-      h("button", { type: "button", class: "link", title: shown(data.scope(node.items[0])), onclick: () => app.select(node.key) }, h("bdi", {}, ending(shown(data.scope(node.items[0])) || shown(data.facts.model)))),
-      h("span", { class: "type" }, node.items.length > 1 ? h("span", { class: "badge" }, `${node.items.length}×`) : null, ` ${node.label}`),
-      h("span", { class: "number" }, percent(app.share(value))),
-    ),
-  );
+  const items = best.map(({ node, value }) => {
+    const path = shown(data.scope(node.items[0])) || shown(data.facts.model);
+    return line(app, node, ending(path), node.items.length, node.label, value);
+  });
   return [
     h("p", { class: "hint" }, "Select a cell, a node, a point or a row: it is highlighted in all views, and told about here."),
-    h("h3", {}, `Where the ${METRIC_NAMES[metric].short} are`),
+    h("h3", {}, `Largest by ${METRIC_NAMES[metric].short}`),
     items.length ? h("ol", { class: "best" }, ...items) : h("p", { class: "empty" }, "None."),
   ];
 }
@@ -49,7 +46,25 @@ function ending(path: string): string {
 
 function about(app: App, found: Selection): HTMLElement[] {
   const parts = found.op !== null ? opFacts(app, found.op) : nodeFacts(app, found);
-  return [...parts, valuesTable(app, found)];
+  return [...parts, valuesTable(app, found), ...within(app, found.node)];
+}
+
+/** The children of a node with the most of the metric. */
+function within(app: App, node: Node): HTMLElement[] {
+  const { metric } = app.state;
+  const best = node.children.filter((child) => child.values[metric] > 0).sort((a, b) => b.values[metric] - a.values[metric]).slice(0, LISTED_WITHIN);
+  const items = best.map((child) => line(app, child, child.label, child.repeats, child.type, child.values[metric]));
+  return items.length ? [h("h3", {}, "Inside"), h("ol", { class: "best" }, ...items)] : [];
+}
+
+function line(app: App, node: Node, name: string, times: number, type: string, value: number): HTMLElement {
+  return h(
+    "li",
+    {},
+    h("button", { type: "button", class: "link", onclick: () => app.select(node.key) }, h("bdi", {}, name)),
+    h("span", { class: "type" }, times > 1 ? h("span", { class: "badge" }, `${times}×`) : null, ` ${type}`),
+    h("span", { class: "number" }, percent(app.share(value))),
+  );
 }
 
 function opFacts(app: App, op: number): HTMLElement[] {
@@ -77,7 +92,8 @@ function nodeFacts(app: App, found: Selection): HTMLElement[] {
   const module = found.module ?? node.items[0];
   const isModule = node.kind === "module";
   const path = isModule ? shown(data.paths[module]) || shown(data.facts.model) : node.label;
-  const several = found.module === null && node.items.length > 1 ? `${node.items.length} equal ones, drawn once` : "";
+  const count = node.kind === "group" ? node.repeats : node.items.length;
+  const several = found.module === null && count > 1 ? `${count} equal ones, drawn once` : "";
   return [
     h("p", { class: "what" }, h("bdi", {}, path)),
     list([

@@ -16,7 +16,7 @@ const AT_FIRST = 14; // boxes
 
 export function graph(app: App): HTMLElement {
   const { element, body, tools, caption, captionId } = panel("graph", "Graph");
-  const plane = h("div", { class: "plane", role: "group", "aria-label": "Graph of the model" });
+  const plane = h("div", { class: "plane", role: "tree", "aria-label": "Graph of the model" });
   const window = h("div", { class: "window", "aria-describedby": captionId }, plane);
   body.append(window);
   let size = { width: 1, height: 1 };
@@ -32,9 +32,8 @@ export function graph(app: App): HTMLElement {
     button("−", () => select(window).call(zoom.scaleBy, 1 / 1.3), "Zoom out"),
     button("+", () => select(window).call(zoom.scaleBy, 1.3), "Zoom in"),
   );
+  let found: Inside = inside(app.data, app.tree, app.tree.root, openOf(app));
   const draw = (isNew: boolean) => {
-    const open = openOf(app);
-    const found = inside(app.data, app.tree, app.tree.root, open);
     size = found;
     const focused = (document.activeElement as HTMLElement | null)?.closest<HTMLElement>(".plane [data-key]")?.dataset.key;
     replace(plane);
@@ -49,8 +48,8 @@ export function graph(app: App): HTMLElement {
   plane.addEventListener("keydown", (event) => onKey(app, plane, event));
   draw(true);
   app.on((changed) => {
-    if (changed.has("open")) draw(false);
-    else if (changed.has("metric") || changed.has("select")) draw(false);
+    if (changed.has("open")) found = inside(app.data, app.tree, app.tree.root, openOf(app));
+    if (["open", "metric", "select"].some((key) => changed.has(key as never))) draw(false);
   });
   return element;
 }
@@ -117,8 +116,9 @@ function drawNode(app: App, plane: HTMLElement, placed: Placed, left: number, to
     "div",
     {
       class: `box ${placed.inside ? "open" : ""} ${node.kind}${isSelected ? " selected" : ""}${within ? " holds-selection" : ""}`,
-      tabindex: isSelected ? 0 : -1, role: "button", "data-key": node.key,
-      "aria-pressed": isSelected,
+      tabindex: isSelected ? 0 : -1, role: "treeitem", "data-key": node.key,
+      "aria-level": node.depth,
+      "aria-selected": isSelected,
       "aria-expanded": node.children.length ? placed.inside !== null : null,
       "aria-label": `${times}${node.label}, ${node.type}: ${valueText(app.state.metric, value)} ${metricName(app)}, ${percent(share)}`,
       title: `${times}${node.label} (${node.type})`,

@@ -73,8 +73,8 @@ export function nameOf(app: App): string {
   if (!found) return "";
   if (found.op !== null) return `op ${found.op}, ${shown(app.data.of(found.op, "target"))}`;
   if (found.module !== null) return shown(app.data.paths[found.module]) || shown(app.data.facts.model);
-  const times = found.node.items.length > 1 ? ` × ${found.node.items.length}` : "";
-  return `${found.node.label} ${found.node.type}${times}`;
+  const times = found.node.repeats > 1 ? `${found.node.repeats} × ` : "";
+  return `${times}${found.node.label} (${found.node.type})`;
 }
 
 function chip(app: App): HTMLElement | null {

@@ -13,7 +13,7 @@ const HEIGHT = 440;
 const NARROWEST = 118; // pixels of a column
 const FLATTEST = 3; // pixels of a cell; flatter ones are drawn as one
 const WITH_TEXT = 13;
-const WITH_TWO_LINES = 32;
+const WITH_TWO_LINES = 36;
 
 type Rectangle = HierarchyRectangularNode<Node>;
 
@@ -79,18 +79,28 @@ function drawCells(app: App, tree: HTMLElement, width: number, focused: string):
   const { rectangles, columns } = laidOut(app, width);
   const column = width / columns;
   const cells: HTMLElement[] = [];
-  const hiddenUntil: number[] = [];
   const tabStop = rectangles.find((each) => each.data.key === focused && isTall(each)) ?? rectangles[0];
   const holder = holderOf(app, rectangles);
-  for (const each of rectangles) {
-    if (isTall(each)) cells.push(cell(app, each, column, each === tabStop, each === holder));
-    else if (each.parent && isTall(each.parent) && each.x1 > (hiddenUntil[each.depth] ?? -1) + FLATTEST) {
-      hiddenUntil[each.depth] = each.x1;
-      cells.push(h("div", { class: "tiny", "aria-hidden": "true", "--x": `${each.depth * column}px`, "--y": `${each.x0}px`, "--w": `${column}px` }));
-    }
+  for (const each of rectangles) if (isTall(each)) cells.push(cell(app, each, column, each === tabStop, each === holder));
+  for (const { depth, from, to, count } of smallOnes(rectangles)) {
+    cells.push(h("div", { class: "tiny", title: plural(count, "small one"), "aria-hidden": "true", "--x": `${depth * column}px`, "--y": `${from}px`, "--w": `${column}px`, "--h": `${to - from}px` }));
   }
   if (!cells.length) cells.push(h("p", { class: "empty" }, `Nothing in it has ${METRIC_NAMES[app.state.metric].long}.`));
   replace(tree, ...cells);
+}
+
+/** The places of cells that are too flat to be drawn, neighbours as one. */
+function smallOnes(rectangles: Rectangle[]): { depth: number; from: number; to: number; count: number }[] {
+  const found: { depth: number; from: number; to: number; count: number }[] = [];
+  for (const each of rectangles) {
+    if (isTall(each) || (each.parent && !isTall(each.parent))) continue;
+    const last = found[found.length - 1];
+    if (last?.depth === each.depth && each.x0 - last.to < 0.01) {
+      last.to = each.x1;
+      last.count += 1;
+    } else found.push({ depth: each.depth, from: each.x0, to: each.x1, count: 1 });
+  }
+  return found.filter(({ from, to }) => to - from > 0.3);
 }
 
 /** The smallest cell that is drawn around what is selected, where that has no cell of its own. */
@@ -113,13 +123,14 @@ function cell(app: App, each: Rectangle, column: number, isTabStop: boolean, isH
   const share = percent(app.share(value));
   const times = node.repeats > 1 ? `${node.repeats} × ` : "";
   const isSelected = app.selection?.node === node;
+  const family = familyOf(app, node);
   const holds = isHolder ? " holds-selection" : "";
   const size = height < WITH_TEXT ? " flat" : height >= WITH_TWO_LINES ? " tall" : "";
   const text = `${times}${node.label}, ${node.type}: ${valueText(app.state.metric, value)} ${metricName(app)}, ${share}`;
   return h(
     "div",
     {
-      class: `cell ${node.kind} family-${familyOf(app, app.tree.opsOf(node))}${size}${holds}`,
+      class: `cell ${node.kind} family-${family}${size}${holds}`,
       role: "treeitem",
       tabindex: isTabStop ? 0 : -1,
       "data-key": node.key,
@@ -127,7 +138,7 @@ function cell(app: App, each: Rectangle, column: number, isTabStop: boolean, isH
       "aria-selected": isSelected,
       "aria-expanded": node.children.length ? each.children !== undefined : null,
       "aria-label": text,
-      title: text,
+      title: `${text}; mostly ${app.data.facts.families[family].toLowerCase()}`,
       "--x": `${each.depth * column}px`,
       "--y": `${each.x0}px`,
       "--w": `${column}px`,
@@ -140,7 +151,9 @@ function cell(app: App, each: Rectangle, column: number, isTabStop: boolean, isH
 /** The words in a cell: in one line, or, where it is tall enough, the class under the name. */
 function contents(node: Node, share: string, isTall: boolean): HTMLElement[] {
   const badge = node.repeats > 1 ? h("span", { class: "badge" }, `${node.repeats}×`) : null;
-  const name = h("span", { class: "name" }, badge, h("bdi", { class: "label" }, node.label), isTall ? null : h("span", { class: "number" }, share));
+  const isNumber = /^[\d– ]+$/.test(node.label); // which says little without the class
+  const label = h("bdi", { class: "label" }, node.label, !isTall && isNumber ? h("span", { class: "aside" }, ` ${node.type}`) : null);
+  const name = h("span", { class: "name" }, badge, label, isTall ? null : h("span", { class: "number" }, share));
   return isTall ? [name, h("span", { class: "second" }, h("span", { class: "type" }, node.type), h("span", { class: "number" }, share))] : [name];
 }
 

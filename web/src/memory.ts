@@ -41,7 +41,7 @@ export function memory(app: App): HTMLElement {
     slider = chart(app, width, captionId);
     cursor = s("g", { class: "cursor" }, s("line", { y1: MARGIN.top, y2: HEIGHT - MARGIN.bottom }));
     slider.append(cursor);
-    const opAt = (event: MouseEvent) => Math.floor(x().invert(event.offsetX));
+    const opAt = (event: MouseEvent) => Math.floor(x().invert(event.clientX - picture.getBoundingClientRect().left));
     slider.addEventListener("pointermove", (event) => move(opAt(event)));
     slider.addEventListener("pointerleave", () => move(app.selection?.op ?? peak ?? 0));
     slider.addEventListener("click", (event) => app.select(`op:${Math.max(0, Math.min(data.size - 1, opAt(event)))}`));
@@ -64,7 +64,7 @@ export function memory(app: App): HTMLElement {
 
 function chart(app: App, width: number, captionId: string): SVGElement {
   const { data } = app;
-  const most = Math.max(...data.live, 1);
+  const most = data.live.reduce((most, bytes) => Math.max(most, bytes), 1);
   const x = scaleLinear([0, data.size], [MARGIN.left, width - MARGIN.right]);
   const y = scaleLinear([0, most * 1.04], [HEIGHT - MARGIN.bottom, MARGIN.top]);
   const shape = area<[number, number]>(([op]) => x(op), y(0), ([, bytes]) => y(bytes)).curve(curveStepAfter);

@@ -79,8 +79,8 @@ function isCompute(device: Device, point: Point): boolean {
 function chart(app: App, device: Device, points: Point[], width: number, tip: HTMLElement, captionId: string): SVGElement {
   const peaks = new Map(points.map((point) => peakOf(device, point.dtype)));
   const ridge = Math.max(...peaks.values()) / device.bytes_per_second;
-  const low = Math.min(0.1, ...points.map((point) => point.intensity));
-  const high = Math.max(ridge * 4, ...points.map((point) => point.intensity * 2));
+  const low = points.reduce((least, { intensity }) => Math.min(least, intensity), 0.1);
+  const high = points.reduce((most, { intensity }) => Math.max(most, intensity * 2), ridge * 4);
   const x = scaleLog([low / 1.6, high], [MARGIN.left, width - MARGIN.right]);
   const y = scaleLog([(low / 1.6) * device.bytes_per_second, Math.max(...peaks.values()) * 2.5], [HEIGHT - MARGIN.bottom, MARGIN.top]);
   const most = points.reduce((sum, point) => sum + point.flops, 0);
@@ -166,8 +166,12 @@ function dot(app: App, device: Device, point: Point, radius: number, x: Log, y: 
 
 /** The reading under the picture. */
 function tell(app: App, device: Device, point: Point | null, tip: HTMLElement): void {
+  if (!point && !app.data.totals.flops) {
+    replace(tip);
+    return;
+  }
   if (!point) {
-    replace(tip, h("span", { class: "hint" }, "● waits for memory   ■ bound by arithmetic   area: FLOPs"));
+    replace(tip, h("span", { class: "hint" }, "● waits for memory  ·  ■ bound by arithmetic  ·  area: FLOPs"));
     return;
   }
   const what = `${plural(point.ops.length, "op")} ${shown(app.data.of(point.ops[0], "target"))} ${app.data.of(point.ops[0], "inputs")}`;

@@ -28,12 +28,14 @@ export interface Node {
 interface Slot {
   kind: "module" | "op";
   items: number[];
-  structure: number;
+  /** Equal for what is the same and is called the same but for its number: "q_proj" and "k_proj" are two things. */
+  likeness: string;
 }
 
 const MOST_CHILDREN = 40; // more are put into sections, so that no picture has to draw thousands side by side
 const LONGEST_PERIOD = 400;
-const SHORTEST_GROUP = 4; // so many ops without a module of their own must repeat together before they are folded
+const SHORTEST_GROUP = 4; // so many ops without a module of their own must repeat together before they are folded,
+const SMALLEST_FOLD = 24; // and so many there must be in all
 
 export class Tree {
   readonly root: Node;
@@ -46,7 +48,7 @@ export class Tree {
   constructor(private readonly data: Data) {
     this.childrenOf = this.listChildren();
     this.findStructures();
-    this.root = this.node({ kind: "module", items: [0], structure: 0 }, [{ kind: "module", items: [0], structure: 0 }], null);
+    this.root = this.node({ kind: "module", items: [0], likeness: "" }, [{ kind: "module", items: [0], likeness: "" }], null);
   }
 
   /** All items inside a node that ops are: those of every repeat. */
@@ -100,7 +102,7 @@ export class Tree {
       for (const op of items) this.ofOp[op] = node;
     } else {
       node.type = shown(this.data.text(facts.modules.class[items[0]]));
-      node.label = items[0] === 0 ? shown(facts.model) : this.range(run.map((each) => shown(this.data.text(facts.modules.name[each.items[0]]))));
+      node.label = items[0] === 0 ? shown(facts.model) : this.range(run.map((each) => shown(this.moduleName(each.items[0]))));
       node.context = this.data.opsOf(items[0]);
       node.values = this.sum(items, this.data.moduleValues);
       for (const module of items) this.ofModule[module] = node;
@@ -122,6 +124,10 @@ export class Tree {
     return shown(run.length === 1 && name ? name.slice(name.lastIndexOf("/") + 1) || name : short);
   }
 
+  private moduleName(module: number): string {
+    return this.data.text(this.data.facts.modules.name[module]);
+  }
+
   private range(names: string[]): string {
     return names.length > 1 ? `${names[0]} – ${names[names.length - 1]}` : names[0];
   }
@@ -130,8 +136,8 @@ export class Tree {
     const all = modules.map((module) => this.childrenOf[module]);
     return all[0].map(({ kind, item }, place) => {
       const items = all.map((children) => children[place].item);
-      const structure = kind === "op" ? -1 - this.data.facts.ops.signature[item] : this.structures[item];
-      return { kind, items, structure };
+      const likeness = kind === "op" ? `op ${this.data.facts.ops.signature[item]}` : `${this.structures[item]} ${this.moduleName(item).replace(/\d+/g, "")}`;
+      return { kind, items, likeness };
     });
   }
 
@@ -153,12 +159,17 @@ export class Tree {
     const longest = Math.min(LONGEST_PERIOD, Math.floor((slots.length - start) / 2));
     for (let period = 1; period <= longest; period++) {
       let end = start + period;
-      while (end < slots.length && slots[end].structure === slots[end - period].structure) end++;
+      while (end < slots.length && slots[end].likeness === slots[end - period].likeness) end++;
       const repeats = Math.floor((end - start) / period);
-      const isWorth = period === 1 || period >= SHORTEST_GROUP || slots.slice(start, start + period).some((slot) => slot.kind === "module");
-      if (repeats > 1 && isWorth && period * repeats > best[0] * best[1]) best = [period, repeats];
+      if (repeats > 1 && period * repeats > best[0] * best[1] && this.isWorth(slots.slice(start, start + period), repeats)) best = [period, repeats];
     }
     return best;
+  }
+
+  /** Whether some slots that repeat together are better drawn once. */
+  private isWorth(together: Slot[], repeats: number): boolean {
+    const period = together.length;
+    return period === 1 || together.some((slot) => slot.kind === "module") || (period >= SHORTEST_GROUP && period * repeats >= SMALLEST_FOLD);
   }
 
   private group(slots: Slot[], period: number, parent: Node): Node {
@@ -182,7 +193,7 @@ export class Tree {
 
   private groupLabel(slots: Slot[]): string {
     const names = [slots[0], slots[slots.length - 1]].map((slot) =>
-      slot.kind === "op" ? `#${slot.items[0]}` : shown(this.data.text(this.data.facts.modules.name[slot.items[0]])),
+      slot.kind === "op" ? `#${slot.items[0]}` : shown(this.moduleName(slot.items[0])),
     );
     return this.range(names);
   }

@@ -51,7 +51,7 @@ def page_html(report: Report) -> str:
         f"default-src 'none'; script-src '{_digest(script)}'; style-src '{_digest(style)}'; img-src data:; base-uri 'none'; "
         "form-action 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
     )
-    title = html.escape(f"{report.name} · flopscope")
+    title = _escaped(f"{report.name} · flopscope")
     return _TEMPLATE.format(policy=policy, title=title, style=style, script=script, facts=embedded(facts(report)))
 
 
@@ -75,7 +75,7 @@ def notebook_html(report: Report) -> str:
     if len(page) <= _LARGEST_INLINE:
         frame = html.escape(page, quote=True)
         parts.append(
-            f'<iframe sandbox="allow-scripts" title="Report of {html.escape(report.name)}" width="100%" height="760" '
+            f'<iframe sandbox="allow-scripts" title="Report of {_escaped(report.name)}" width="100%" height="760" '
             f'style="border:1px solid #8884;border-radius:8px" srcdoc="{frame}"></iframe>'
         )
     else:
@@ -93,10 +93,15 @@ def _static(report: Report) -> str:
     rows = report.by_module(_LEVELS_INLINE)
     headers = ["module", "class", *METRIC_HEADERS]
     cells = [[row.path or row.class_name, row.class_name, *metric_cells(row.cost, exact=False)] for row in rows]
-    head = "".join(f"<th>{html.escape(header)}</th>" for header in headers)
-    body = "".join(f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>" for row in cells)
-    lines = html.escape(tables.summary(report))
+    head = "".join(f"<th>{_escaped(header)}</th>" for header in headers)
+    body = "".join(f"<tr>{''.join(f'<td>{_escaped(cell)}</td>' for cell in row)}</tr>" for row in cells)
+    lines = _escaped(tables.summary(report))
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>\n<pre>{lines}</pre>"
+
+
+def _escaped(text: str) -> str:
+    """A text as HTML. Half of a surrogate pair, which a name in Python may hold, can be in no file."""
+    return html.escape(text.encode("utf-8", "replace").decode())
 
 
 @cache
