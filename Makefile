@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # uv installs in seconds what takes pip minutes; it is itself installed into the environment.
 INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python
 
-.PHONY: demo test check page conformance bench bench-conventions bench-coverage bench-onnx bench-relax bench-search clean
+.PHONY: demo test check page conformance bench bench-conventions bench-coverage bench-onnx bench-relax bench-report bench-search clean
 
 $(BIN)/uv:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "flopscope needs Python 3.11 or newer; set PYTHON=..."; exit 2; }
@@ -74,6 +74,9 @@ bench-onnx: $(VENV)/.benched  ## Measure against other counters of ONNX models.
 
 bench-relax: $(VENV)/.benched  ## Measure relaxed costs. FLOPSCOPE_DATA may name a folder with published tables.
 	$(BIN)/python -m benchmarks.relax
+
+bench-report: $(VENV)/.tested  ## Measure the page of flopscope report in a browser.
+	$(BIN)/python -m benchmarks.report
 
 bench-search: $(VENV)/.tested  ## Measure a search step, and the constrained search. FLOPSCOPE_DATA must name a folder with CIFAR-10.
 	$(BIN)/python -m benchmarks.search_step

@@ -14,7 +14,7 @@ import flopscope
 
 MODEL = "torchvision:swin_t"
 STATE = "#metric=access&select=block:module:features.5.0%2B2"
-WIDTH, HEIGHT = 1280, 1640
+WIDTH, HEIGHT, MARGIN = 1280, 800, 14
 
 
 def main() -> None:
@@ -24,7 +24,7 @@ def main() -> None:
     picture = Image.open(io.BytesIO(_photographed(report.to_html())))
     target = Path(__file__).with_name("images") / "report.png"
     target.parent.mkdir(exist_ok=True)
-    picture.convert("RGB").save(target, optimize=True)
+    picture.convert("RGB").quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(target, optimize=True)
 
 
 def _photographed(page_html: str) -> bytes:
@@ -37,7 +37,9 @@ def _photographed(page_html: str) -> bytes:
         page.goto(file.as_uri() + STATE)
         page.wait_for_selector("html[data-ready] .chart > *", state="attached")
         page.wait_for_timeout(300)
-        return page.screenshot()
+        last = page.locator(".graph").bounding_box()
+        bottom = HEIGHT if last is None else last["y"] + last["height"] + MARGIN
+        return page.screenshot(clip={"x": 0, "y": 0, "width": WIDTH, "height": bottom}, full_page=True)
 
 
 if __name__ == "__main__":

@@ -160,6 +160,8 @@ def test_the_page_names_nothing_to_load(report: Report) -> None:
         assert attributes.get("href", "data:,") == "data:,", tag
         assert "style" not in attributes
         assert not any(name.startswith("on") for name in attributes)
+    assert "</" not in elements.texts["style"]
+    assert "</script" not in elements.texts["script"].lower()
     assert "url(" not in elements.texts["style"]
     assert "@import" not in elements.texts["style"]
 

@@ -151,7 +151,7 @@ function cell(app: App, each: Rectangle, column: number, isTabStop: boolean, isH
 /** The words in a cell: in one line, or, where it is tall enough, the class under the name. */
 function contents(node: Node, share: string, isTall: boolean): HTMLElement[] {
   const badge = node.repeats > 1 ? h("span", { class: "badge" }, `${node.repeats}×`) : null;
-  const isNumber = /^[\d– ]+$/.test(node.label); // which says little without the class
+  const isNumber = /^[\d\u2013 ]+$/.test(node.label); // which says little without the class
   const label = h("bdi", { class: "label" }, node.label, !isTall && isNumber ? h("span", { class: "aside" }, ` ${node.type}`) : null);
   const name = h("span", { class: "name" }, badge, label, isTall ? null : h("span", { class: "number" }, share));
   return isTall ? [name, h("span", { class: "second" }, h("span", { class: "type" }, node.type), h("span", { class: "number" }, share))] : [name];
