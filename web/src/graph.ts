@@ -12,7 +12,8 @@ import { panel } from "./panel";
 import type { Node } from "./tree";
 import { metricName, valueText } from "./values";
 
-const AT_FIRST = 14; // boxes
+const AT_FIRST = 18; // boxes
+const LEGIBLE = 0.86, SMALLEST = 0.5, LARGEST = 1.2; // scales
 
 export function graph(app: App): HTMLElement {
   const { element, body, tools, caption, captionId } = panel("graph", "Graph");
@@ -22,7 +23,7 @@ export function graph(app: App): HTMLElement {
   let size = { width: 1, height: 1 };
   const zoom = zoomable<HTMLDivElement, unknown>()
     .scaleExtent([0.08, 2.5])
-    .filter((event: Event) => event.type !== "dblclick" && (event.type !== "wheel" || (event as WheelEvent).ctrlKey || (event as WheelEvent).metaKey || window.matches(":focus-within")))
+    .filter((event: Event) => event.type !== "dblclick" && (event.type !== "wheel" || (event as WheelEvent).ctrlKey || (event as WheelEvent).metaKey))
     .on("zoom", ({ transform }) => plane.style.setProperty("transform", `translate(${transform.x}px,${transform.y}px) scale(${transform.k})`));
   select(window).call(zoom).on("dblclick.zoom", null);
   const fit = () => fitted(window, zoom, size);
@@ -63,7 +64,7 @@ function fitted(window: HTMLDivElement, zoom: ZoomBehavior<HTMLDivElement, unkno
   const { clientWidth: width, clientHeight: height } = window;
   if (!width) return;
   const whole = Math.min(width / size.width, height / size.height);
-  const scale = Math.min(1, Math.max(whole, Math.min(0.86, width / size.width)));
+  const scale = Math.min(LARGEST, Math.max(whole, SMALLEST, Math.min(LEGIBLE, width / size.width)));
   const y = size.height * scale < height ? (height - size.height * scale) / 2 : 0;
   select(window).call(zoom.transform, zoomIdentity.translate((width - size.width * scale) / 2, y).scale(scale));
 }
