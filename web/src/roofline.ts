@@ -193,6 +193,7 @@ function words(app: App, device: Device, points: Point[]): HTMLElement {
   const counted = points.reduce((sum, point) => sum + point.bytes, 0);
   memory += (data.totals.access - counted) / device.bytes_per_second;
   const whole = compute + memory;
-  const text = whole ? `One call takes no less than ${seconds(whole)} if every op runs alone at the peak rates; ${percent(memory / whole)} of it waits for memory.` : "Nothing to bound.";
-  return h("span", { title: `Peak rates: ${device.source}` }, `${text} A bound, no prediction.`);
+  const plain = points.some((point) => point.dtype === "float32") ? ", float32 without TF32" : "";
+  const text = `One call takes no less than ${seconds(whole)} at these rates (peak, dense${plain}) if ops run one by one; ${percent(memory / whole)} of it waits for memory. A bound, no prediction.`;
+  return h("span", { title: `Peak rates: ${device.source}` }, whole ? text : "Nothing to bound.");
 }

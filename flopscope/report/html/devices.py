@@ -16,7 +16,7 @@ class Device:
     bytes_per_second: float
     """The peak rate of its main memory."""
     flops_per_second: Mapping[str, float]
-    """The peak rate by the dtype of the operands, dense, with tensor cores where plain PyTorch uses them."""
+    """The peak rate by the dtype of the operands: dense, with tensor cores below 32 bits, and without TF32, which programs may allow."""
     source: str
 
     def to_dict(self) -> dict[str, Any]:
