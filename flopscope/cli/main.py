@@ -19,6 +19,7 @@ from flopscope.cli.explain import conventions, doctor, explain, why
 from flopscope.cli.fit import fit
 from flopscope.cli.memory import memory
 from flopscope.cli.output import emit, patience, results_only
+from flopscope.cli.report import report
 from flopscope.cli.sweep import sweep
 from flopscope.cli.train import train
 from flopscope.errors import FlopscopeError, OptionError, UncountedError
@@ -106,13 +107,13 @@ def analyze(
         else:
             if save_shapes is not None:
                 click.echo(f"wrote {asked.save_shapes(spec, save_shapes)}", err=True)
-            report = asked.report(spec, strict=strict)
+            found = asked.report(spec, strict=strict)
             if style == "json":
-                text = report.to_json(convention=convention, assume=assume)
+                text = found.to_json(convention=convention, assume=assume)
             elif by_bits or assume is not None:
-                text = report.bits_text(style, assume=assume, exact=exact)  # type: ignore[arg-type]
+                text = found.bits_text(style, assume=assume, exact=exact)  # type: ignore[arg-type]
             else:
-                text = _report_text(report, by, style, depth, exact, convention, intensity)
+                text = _report_text(found, by, style, depth, exact, convention, intensity)
     emit(text, output)
 
 
@@ -140,7 +141,7 @@ def compare(specs: Sequence[str], asked: Asked, style: str, output: Path | None,
     emit(text, output)
 
 
-for command in (memory, train, fit, advise, sweep, explain, why, doctor, conventions):
+for command in (report, memory, train, fit, advise, sweep, explain, why, doctor, conventions):
     main.add_command(command)
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from flopscope.analyses import totals
@@ -306,6 +308,28 @@ class Report:
     def to_json(self, indent: int | None = 2, *, convention: str | None = None, assume: str | None = None) -> str:
         """The whole report as JSON."""
         return json.dumps(self.to_dict(convention, assume), indent=indent, default=repr) + "\n"
+
+    def to_html(self) -> str:
+        """The report as one page that needs nothing else, for a browser: it asks no network, and its data is in it as JSON."""
+        from flopscope.report.html import page_html
+
+        return page_html(self)
+
+    def save_html(self, path: str | os.PathLike[str]) -> Path:
+        """Write the page of `to_html` into a file, and return its path.
+
+        Raises:
+            OptionError: the file cannot be written.
+        """
+        from flopscope.report.html import save
+
+        return save(self, Path(path))
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from flopscope.report.html import notebook_html
+
+        return notebook_html(self)
 
     def _dicts(self, by: By, depth: int | None) -> list[dict[str, Any]]:
         if by not in get_args(By):
