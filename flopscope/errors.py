@@ -12,6 +12,7 @@
     ├── GraphError              a graph that breaks one of its laws
     ├── SupernetError           a supernet whose choices cannot be relaxed as they are
     ├── ClosedFormError         a model whose cost is no formula in the symbols that were asked for
+    ├── SavedError              a saved report that is damaged, or none
     ├── OptionError             an option or argument outside its allowed values
     └── UncountedError          strict mode met an op that no rule prices; carries the report
 
@@ -65,6 +66,10 @@ class SupernetError(FlopscopeError):
 
 class ClosedFormError(FlopscopeError):
     """No formula in the given symbols was found that holds for the cost of a model."""
+
+
+class SavedError(FlopscopeError):
+    """A saved report cannot be read, is damaged, or is no report of a known version."""
 
 
 class OptionError(FlopscopeError):

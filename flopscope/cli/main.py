@@ -1,7 +1,7 @@
 """The ``flopscope`` command: formats and exit codes, no arithmetic.
 
-Exit codes: 0 all went well; 2 something asked for cannot be done (one message says what and why); 3 ``--strict`` met an op that is not
-counted. torch is imported by the commands that need it, so that ``--help`` answers at once.
+Exit codes: 0 all went well; 1 ``check`` found a limit that is not kept; 2 something asked for cannot be done (one message says what
+and why); 3 ``--strict`` met an op that is not counted. torch is imported by the commands that need it, so that ``--help`` answers at once.
 """
 
 from __future__ import annotations
@@ -15,9 +15,12 @@ import click
 
 from flopscope.cli.advise import advise
 from flopscope.cli.asking import Asked, model_options, output_options
+from flopscope.cli.check import check
+from flopscope.cli.diff import diff
 from flopscope.cli.explain import conventions, doctor, explain, why
 from flopscope.cli.memory import memory
 from flopscope.cli.output import emit, patience, results_only
+from flopscope.cli.schema import schema
 from flopscope.cli.sweep import sweep
 from flopscope.cli.train import train
 from flopscope.errors import FlopscopeError, OptionError, UncountedError
@@ -139,7 +142,7 @@ def compare(specs: Sequence[str], asked: Asked, style: str, output: Path | None,
     emit(text, output)
 
 
-for command in (memory, train, advise, sweep, explain, why, doctor, conventions):
+for command in (diff, check, memory, train, advise, sweep, explain, why, doctor, conventions, schema):
     main.add_command(command)
 
 

@@ -17,11 +17,14 @@ from flopscope.errors import OptionError
 from flopscope.graph import Graph
 from flopscope.report import tables, under
 from flopscope.report.advice import Advice, advise
+from flopscope.report.diff import Diff, diff
 from flopscope.report.doctor import Diagnosis, diagnose
 from flopscope.report.explain import Explanation, explain_convention
 from flopscope.report.explain_number import NumberExplanation, explain_number, parse_number
 from flopscope.report.memory import Memory
 from flopscope.report.rows import KindRow, ModuleRow, OpRow, metrics
+from flopscope.report.schemas import identifier
+from flopscope.report.snapshot import snapshot
 from flopscope.report.text import INTENSITY_HEADER, TableFormat, intensity_cell, render
 from flopscope.report.why import Why, why
 from flopscope.report.widths import bits_text
@@ -196,6 +199,17 @@ class Report:
         """Where the model breaks the four guidelines of ShuffleNetV2, what that costs, and what to do."""
         return advise(self)
 
+    def diff(self, other: Report) -> Diff:
+        """What changes from this model to another: totals, modules and kinds of op.
+
+        Examples:
+            >>> import flopscope, torch
+            >>> before, after = (flopscope.analyze(torch.nn.Linear(8, width), "2x8") for width in (4, 6))
+            >>> before.diff(after).totals["macs"].change
+            32
+        """
+        return diff(snapshot(self), snapshot(other))
+
     # -- formats --------------------------------------------------------------------------------------------
 
     def __str__(self) -> str:
@@ -285,8 +299,12 @@ class Report:
         return tables.data_frame(self._dicts(by, depth))
 
     def to_dict(self, convention: str | None = None, assume: str | None = None) -> dict[str, Any]:
-        """The whole report as plain data, with the total under a convention, and the breakdown by widths, which may be assumed ones."""
-        return under.facts(self, convention) | {
+        """The whole report as plain data, with the total under a convention, and the breakdown by widths, which may be assumed ones.
+
+        It keeps to a published schema: ``flopscope.report.schemas.schema("report")``.
+        """
+        return {
+            "schema": identifier("report"),
             "flopscope": __version__,
             "model": self.name,
             "inputs": [str(value.type) for value in self._graph.inputs],
@@ -301,6 +319,7 @@ class Report:
             "kinds": self._dicts("kind", None),
             "modules": self._dicts("module", None),
             "ops": self._dicts("op", None),
+            **under.facts(self, convention),
         }
 
     def to_json(self, indent: int | None = 2, *, convention: str | None = None, assume: str | None = None) -> str:
