@@ -22,6 +22,7 @@ OF_ROWS = LIMITED[:4]
 """The metrics of modules and kinds: the peak belongs to the model as a whole."""
 
 _NOWHERE = "\0"
+_MOST_RENAMES = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +144,9 @@ class Diff:
         if any(delta.partial for delta in self.totals.values()):
             notes.append("counts with ≥ are lower bounds: their change (~) is that of what was counted, and the true one may be any")
         if self.renames:
-            notes.append(f"matched by similarity: {', '.join(map(str, self.renames))}")
+            more = len(self.renames) - _MOST_RENAMES
+            listed = ", ".join(map(str, self.renames[:_MOST_RENAMES])) + (f" and {more} more" if more > 0 else "")
+            notes.append(f"modules matched by similarity, because their paths changed: {listed}")
         for side in (self.before, self.after):
             notes += [f"{side.name}: {note}" for note in side.notes]
             if side.uncounted:

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 _STYLE = """
 :root { color-scheme: light dark; --line: #8884; --more: #b3541e22; --less: #1f7a4d22; --new: #1f5fa822; --gone: #7a7a7a33; }
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 92rem; padding: 0 1rem; }
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 100rem; padding: 0 1rem; }
 h1 { font-size: 1.35rem; margin: 0 0 .5rem; } h2 { font-size: 1.05rem; margin: 2rem 0 .5rem; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1rem; margin: 0; }
 dt { font-weight: 600; } dd { margin: 0; overflow-wrap: anywhere; }
-.wide { overflow-x: auto; } table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
-th, td { padding: .25rem .6rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
+.wide { overflow-x: auto; font-size: .88rem; } table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
+th, td { padding: .2rem .45rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
 thead th { position: sticky; top: 0; background: Canvas; }
-.name { text-align: left; white-space: normal; overflow-wrap: anywhere; min-width: 12rem; }
+.name { text-align: left; white-space: normal; overflow-wrap: anywhere; min-width: 16rem; font-weight: 500; }
 .edge { border-left: 2px solid var(--line); } .more { background: var(--more); } .less { background: var(--less); }
 tr.added .name { background: var(--new); } tr.removed .name { background: var(--gone); text-decoration: line-through; }
 tr.same { opacity: .72; } .none { opacity: .5; } details > summary { cursor: pointer; margin: .5rem 0; }

@@ -32,7 +32,7 @@ def match(before: Mapping[str, Scope], after: Mapping[str, Scope]) -> tuple[dict
     """The path before of each path after that has one, and the prefixes that were renamed.
 
     Equal paths are the same module. Of the others, pairs with the same end of path and class vote for the pair of prefixes before it; the
-    pair with the most votes is taken, then the next. A single module with another name is matched where a sibling of the same class has the
+    pair with the most votes is taken, then the next, unless they are inside modules that are known not to be the same. A single module with another name is matched where a sibling of the same class has the
     same parameters and multiply-accumulates, and there is only one such.
     """
     found = {path: path for path in after if path in before}
@@ -42,7 +42,9 @@ def match(before: Mapping[str, Scope], after: Mapping[str, Scope]) -> tuple[dict
     for (was, now), votes in _votes(before, after, old, new).most_common():
         if votes < 2:
             break
-        taken = set(found.values())
+        taken = {other: path for path, other in found.items()}
+        if _belong_elsewhere(was, now, found, taken):
+            continue
         pairs = [
             (path, other) for path in new if path not in found and (other := _moved(path, now, was)) is not None
             and other in before and other not in taken and _fit(before[other], after[path])
@@ -54,6 +56,13 @@ def match(before: Mapping[str, Scope], after: Mapping[str, Scope]) -> tuple[dict
         found[path] = other
         renames.append(Rename(other, path, 1))
     return found, renames
+
+
+def _belong_elsewhere(was: str, now: str, found: Mapping[str, str], taken: Mapping[str, str]) -> bool:
+    """Whether the modules around two prefixes are known, and are not the same module: then what is inside is not the same either."""
+    if not was or not now:
+        return False
+    return _parent(was) in taken and _parent(now) in found and found[_parent(now)] != _parent(was)
 
 
 def _votes(before: Mapping[str, Scope], after: Mapping[str, Scope], old: Sequence[str], new: Sequence[str]) -> Counter[tuple[str, str]]:
