@@ -125,21 +125,53 @@ def analyze(
 @_exact
 @_strict
 @_convention
-def compare(specs: Sequence[str], asked: Asked, style: str, output: Path | None, exact: bool, strict: bool, convention: str | None) -> None:
-    """Tell what several models cost, in one table."""
+@click.option(
+    "--with", "table", type=click.Path(dir_okay=False, path_type=Path), help="Add the numbers of a CSV file with a column 'model'."
+)
+@click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="Draw the models into a .png, .svg or .pdf file too.")
+@click.option(
+    "--x", default="macs", show_default=True, metavar="COLUMN", help="What the plot shows to the right: a metric, or a column of --with."
+)
+@click.option("--y", default=None, metavar="COLUMN", help="What it shows upwards. Default: the first column of --with, or params.")
+def compare(
+    specs: Sequence[str],
+    asked: Asked,
+    style: str,
+    output: Path | None,
+    exact: bool,
+    strict: bool,
+    convention: str | None,
+    table: Path | None,
+    plot: Path | None,
+    x: str,
+    y: str | None,
+) -> None:
+    """Tell what several models cost, in one table, and what was measured of them elsewhere."""
     import json
 
     from flopscope.cli.progress import progress
     from flopscope.report import Comparison
+    from flopscope.report.compare import check_columns
+    from flopscope.report.measured import read_measured
+    from flopscope.report.plot import check_plot
 
     _check_convention(convention)
+    measured = None if table is None else read_measured(table)
+    y = y or ("params" if measured is None else measured.columns[0])
+    if plot is not None:
+        check_plot(plot)
+        check_columns(x, y, measured)
     with results_only():
-        comparison = Comparison({spec: asked.report(spec, strict=strict) for spec in progress(specs, "analysing")})
+        comparison = Comparison({spec: asked.report(spec, strict=strict) for spec in progress(specs, "analysing")}, measured)
     if style == "json":
         text = json.dumps(comparison.to_dicts(convention), indent=2) + "\n"
     else:
         text = comparison.to_table(style, exact=exact, convention=convention)  # type: ignore[arg-type]
+    missing = [] if plot is None else comparison.plot(plot, x, y)
     emit(text, output)
+    if plot is not None:
+        left_out = f", without {', '.join(missing)}: {table} has no number for them" if missing else ""
+        click.echo(f"wrote {plot}{left_out}", err=True)
 
 
 for command in (diff, check, memory, train, advise, sweep, explain, why, doctor, conventions, schema):

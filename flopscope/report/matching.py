@@ -32,8 +32,8 @@ def match(before: Mapping[str, Scope], after: Mapping[str, Scope]) -> tuple[dict
     """The path before of each path after that has one, and the prefixes that were renamed.
 
     Equal paths are the same module. Of the others, pairs with the same end of path and class vote for the pair of prefixes before it; the
-    pair with the most votes is taken, then the next, unless they are inside modules that are known not to be the same. A single module with another name is matched where a sibling of the same class has the
-    same parameters and multiply-accumulates, and there is only one such.
+    pair with the most votes is taken, then the next, unless they are inside modules that are known not to be the same. A single module
+    with another name is matched where a sibling of the same class has the same parameters and multiply-accumulates, and there is only one.
     """
     found = {path: path for path in after if path in before}
     old = [path for path in before if path not in found]
