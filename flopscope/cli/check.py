@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from flopscope.cli.asking import Asked, Command, model_options, output_options, with_options
-from flopscope.cli.output import emit, patience
+from flopscope.cli.output import emit, nobody_reads, patience
 from flopscope.cli.sides import fitting, snapshot_of
 from flopscope.errors import OptionError
 
@@ -103,7 +103,11 @@ def check(
             "junit": found.to_junit,
         }
         text = written[style]()
-    emit(text, output)
+    try:
+        emit(text, output)
+    except BrokenPipeError:  # nobody reads on; the exit code still says how it went
+        nobody_reads()
+        click.get_current_context().exit(0 if found.passed else BROKEN)
     if not found.passed:
         if output is not None or style in ("csv", "json", "junit"):  # the others have said it
             for limit in found.limits:

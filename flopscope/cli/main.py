@@ -6,7 +6,6 @@ and why); 3 ``--strict`` met an op that is not counted. torch is imported by the
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from flopscope.cli.check import check
 from flopscope.cli.diff import diff
 from flopscope.cli.explain import conventions, doctor, explain, why
 from flopscope.cli.memory import memory
-from flopscope.cli.output import emit, patience, results_only
+from flopscope.cli.output import emit, nobody_reads, patience, results_only
 from flopscope.cli.schema import schema
 from flopscope.cli.sweep import sweep
 from flopscope.cli.train import train
@@ -45,7 +44,7 @@ class ErrorsAsMessages(click.Group):
             click.echo(f"{self.program}: {error}", err=True)
             ctx.exit(UNCOUNTED if isinstance(error, UncountedError) else UNUSABLE)
         except BrokenPipeError:
-            sys.stderr.close()
+            nobody_reads()
             ctx.exit(0)
 
 
@@ -181,10 +180,12 @@ for command in (diff, check, memory, train, advise, sweep, explain, why, doctor,
 @main.command("list")
 @click.argument("source", type=click.Choice(("torchvision", "timm", "hf")), default="torchvision")
 @click.argument("pattern", default="*")
-def list_models(source: str, pattern: str) -> None:
+@output_options(("table", "markdown", "csv", "json"))
+def list_models(source: str, pattern: str, style: str, output: Path | None) -> None:
     """List the models of a source whose names match a PATTERN such as 'resnet*'."""
     import fnmatch
     import importlib
+    import json
 
     with patience(f"asking {source}"):
         names = importlib.import_module(f"flopscope.frontends.sources.{source}").names()
@@ -192,7 +193,16 @@ def list_models(source: str, pattern: str) -> None:
     found = fnmatch.filter(names, wanted)
     if not found:
         raise OptionError(f"no model of {source} matches {pattern!r} ({len(names)} models in all)")
-    click.echo("\n".join(f"{source}:{name}" for name in found))
+    specs = [f"{source}:{name}" for name in found]
+    if style == "json":
+        text = json.dumps(specs, indent=2) + "\n"
+    elif style == "table":
+        text = "".join(f"{spec}\n" for spec in specs)
+    else:
+        from flopscope.report.text import render
+
+        text = render(["model"], [[spec] for spec in specs], style)  # type: ignore[arg-type]
+    emit(text, output)
 
 
 def _check_convention(name: str | None) -> None:

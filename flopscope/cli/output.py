@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +27,11 @@ def emit(text: str, output: Path | None) -> None:
     except OSError as error:
         raise OptionError(f"cannot write {output}: {error.strerror or error}") from error
     click.echo(f"wrote {output}", err=True)
+
+
+def nobody_reads() -> None:
+    """The reader of the output has gone, as ``head`` does: what is still buffered goes nowhere, so that the process ends without an error."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def results_only() -> contextlib.AbstractContextManager[object]:

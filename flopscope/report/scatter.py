@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,7 +47,8 @@ def draw_models(dots: Sequence[Dot], x: str, y: str, path: Path) -> None:
     families = list(dict.fromkeys(dot.family for dot in dots))
     for i, family in enumerate(families):
         own = [dot for dot in dots if dot.family == family]
-        style: dict[str, Any] = {"marker": MARKERS[i % len(MARKERS)], "color": _COLORS[i % len(_COLORS)], "s": 38, "zorder": 3}
+        style: dict[str, Any] = {"marker": MARKERS[i % len(MARKERS)], "color": _COLORS[i % len(_COLORS)]}
+        style |= {"s": 38 + 22 * (len(families) - 1 - i), "zorder": 3 + i / 100}  # so that none hides another
         axes.scatter([dot.x for dot in own], [dot.y for dot in own], label=family, linewidths=0, **style)
     for axis, name, values in (("x", x, [dot.x for dot in dots]), ("y", y, [dot.y for dot in dots])):
         _scale(axes, axis, name, values)
@@ -82,8 +84,10 @@ def _label(figure: Figure, axes: Axes, dots: Sequence[Dot]) -> None:
     taken: list[Bbox] = []
     frame = axes.get_window_extent(renderer)
     left_out = 0
+    shorts = Counter(_short(dot.name) for dot in dots)
     for dot in dots:
-        label = ("≥ " if dot.partial else "") + _short(dot.name)
+        short = _short(dot.name)
+        label = ("≥ " if dot.partial else "") + (short if shorts[short] == 1 else f"{dot.family}: {short}")
         for dx, dy in (*_NEAR, *_FAR):
             note = axes.annotate(
                 label, (dot.x, dot.y), xytext=(dx, dy), textcoords="offset points", fontsize=8, color="#222222", zorder=4,
