@@ -184,7 +184,7 @@ def main(name: str = "resnet18") -> None:
         sys.stdout.write(f"at least: no rule knows {dict(report.unknown)}\n")
 
 
-# What is missing here, and what the package is for: FLOPs, access and memory of every op; a rule or a reason for each of the thousands of ops
+# What is missing here, and what the package is for: FLOPs, access and memory of every op; a rule or a reason for each op
 # of PyTorch and ONNX; models that read data; real weights that are not to be touched; batches of architectures as tensors and sizes as
 # symbols, on which the same rules run; and a memo, which makes a trace faster than the meta kernels of the ops.
 

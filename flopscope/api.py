@@ -224,7 +224,12 @@ def _snapshot_of(model: Any) -> Snapshot:
 
 
 def clear_memo() -> None:
-    """Forget what was learned of ops in earlier calls of `analyze`, as a new process would not know it."""
+    """Forget what was learned of ops in earlier calls of `analyze`, as a new process would not know it.
+
+    Examples:
+        >>> import flopscope
+        >>> flopscope.clear_memo()  # before a measurement of the first call
+    """
     onnx.clear_memo()
     torch_memo = sys.modules.get("flopscope.frontends.torch.memo")
     if torch_memo is not None:  # nothing is learned before torch is imported

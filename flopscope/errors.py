@@ -25,7 +25,16 @@ from typing import Any
 
 
 class FlopscopeError(Exception):
-    """Base of all errors that flopscope raises on purpose."""
+    """Base of all errors that flopscope raises on purpose.
+
+    Examples:
+        >>> import flopscope
+        >>> try:
+        ...     flopscope.load("torchvision:resnet5")
+        ... except flopscope.FlopscopeError as error:
+        ...     print(str(error).partition("?")[0])  # doctest: +ELLIPSIS
+        torchvision has no model 'resnet5'. Did you mean resnet50...
+    """
 
 
 class SpecError(FlopscopeError):

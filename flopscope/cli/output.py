@@ -30,7 +30,7 @@ def emit(text: str, output: Path | None) -> None:
 
 
 def nobody_reads() -> None:
-    """The reader of the output has gone, as ``head`` does: what is still buffered goes nowhere, so that the process ends without an error."""
+    """The reader of the output has gone, as ``head`` does: what is still buffered goes nowhere, so the process ends without an error."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

@@ -26,7 +26,17 @@ _OWN = ("model", "input", "complete", *metrics(ZERO))
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The totals of several models side by side."""
+    """The totals of several models side by side.
+
+    Examples:
+        >>> import flopscope, torch
+        >>> table = flopscope.compare({"small": (torch.nn.Linear(8, 4), "1x8"), "large": (torch.nn.Linear(80, 40), "1x80")})
+        >>> print(table.to_markdown(exact=True), end="")
+        | model   | input   |   params |   MACs |   FLOPs |   access |
+        |---------|---------|----------|--------|---------|----------|
+        | small   | 1x8     |       36 |     32 |      68 |      192 |
+        | large   | 1x80    |    3,240 |  3,200 |   6,440 |   13,440 |
+    """
 
     reports: Mapping[str, Report]
     measured: Measured | None = None

@@ -41,6 +41,40 @@ class Report:
     """The cost of one call of a model.
 
     Everything is computed from the `graph` when it is first asked for. A report holds no module and no tensor.
+
+    Examples:
+        >>> import flopscope, torch
+        >>> model = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3, bias=False), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(288, 2))
+        >>> report = flopscope.analyze(model, "1x3x8x8")
+        >>> report.name, report.total.macs == 8 * 6 * 6 * 3 * 3 * 3 + 288 * 2, report.complete
+        ('Sequential', True, True)
+        >>> report.uncounted, report.notes, report.experts  # nothing is left out, and there is nothing else to say
+        ([], [], None)
+        >>> [(row.path, row.cost.macs) for row in report.by_module(depth=1)]
+        [('', 8352), ('0', 7776), ('1', 0), ('2', 0), ('3', 576)]
+        >>> [row.kind for row in report.by_kind()], report.ops[0].op
+        (['conv', 'linear', 'relu', 'flatten'], 'aten::conv2d')
+        >>> report.memory.peak_bytes  # the input, and the results of the convolution and of the activation
+        3072
+        >>> report.under("thop"), report.activations()  # as others count
+        (8352, 290)
+        >>> report.bits("w8a8").bops == report.total.macs * 8 * 8
+        True
+        >>> print(report.to_table("kind"), end="")
+        kind       calls    params    MACs    FLOPs    access
+        -------  -------  --------  ------  -------  --------
+        conv           1       216    7776  15.55 k    2784 B
+        linear         1       578     576     1154    3472 B
+        relu           1         0       0      288    2304 B
+        flatten        1         0       0        0       0 B
+        >>> wider = flopscope.analyze(torch.nn.Conv2d(3, 16, 3, bias=False), "1x3x8x8")
+        >>> report.diff(wider).totals["macs"].change
+        7200
+        >>> report.to_dict()["schema"]
+        'flopscope.report/1'
+
+    `explain`, `why`, `doctor` and `advise` tell where the numbers come from; `to_text`, `to_markdown`, `to_latex`, `to_csv`, `to_json`,
+    `to_dataframe` and `bits_text` write them.
     """
 
     def __init__(self, graph: Graph) -> None:
