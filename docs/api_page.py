@@ -31,13 +31,26 @@ def entry(name: str) -> str:
     found = getattr(flopscope, name)
     lines = [f"### `flopscope.{name}`", ""]
     if inspect.isroutine(found):
-        lines += ["```python", f"{name}{inspect.signature(found)}", "```", ""]
+        lines += ["```python", f"{name}{signature(found)}", "```", ""]
     lines.append(markdown(inspect.getdoc(found) or ""))
     if inspect.isclass(found) and not issubclass(found, Exception):
         members = [(member, value) for member, value in vars(found).items() if not member.startswith("_") and is_documented(value)]
         lines += [f"- `{member}{'()' if inspect.isfunction(value) else ''}`: {first_sentence(value)}" for member, value in members]
         lines.append("")
     return "\n".join(lines)
+
+
+def signature(found: Any) -> str:
+    """The parameters and the result of a function, as its source has them; written out here, because Python's own form changes."""
+    parts: list[str] = []
+    signature = inspect.signature(found)
+    for parameter in signature.parameters.values():
+        if parameter.kind is parameter.KEYWORD_ONLY and not any(part.startswith("*") for part in parts):
+            parts.append("*")
+        star = {parameter.VAR_POSITIONAL: "*", parameter.VAR_KEYWORD: "**"}.get(parameter.kind, "")
+        default = "" if parameter.default is parameter.empty else f" = {parameter.default!r}"
+        parts.append(f"{star}{parameter.name}: {parameter.annotation}{default}")
+    return f"({', '.join(parts)}) -> {signature.return_annotation}"
 
 
 def is_documented(value: Any) -> bool:

@@ -121,6 +121,18 @@ def test_every_format_is_sound_and_alone_on_the_output(name: str, style: str, sp
         assert text.count("\\begin{tabular}") == text.count("\\end{tabular}") >= 1
 
 
+def test_a_hostile_name_gives_no_orders_to_a_terminal(tmp_path: Path) -> None:
+    path = tmp_path / "hostile.py"
+    path.write_text(
+        "import torch\nfrom torch import nn\n\ndef make():\n    model = nn.Sequential()\n"
+        "    model.add_module('\\x1b[31m\\x9b2J\\x07<script>', nn.Linear(4, 4))\n    return model, torch.empty(1, 4)\n"
+    )
+    for command in (["analyze"], ["analyze", "--format", "csv"], ["memory"], ["diff", f"{path}:make"], ["check", "--max-macs", "1"]):
+        result = run(command[0], f"{path}:make", *command[1:])
+        assert "<script>" in result.stdout, command
+        assert not CONTROL.search(result.stdout), command
+
+
 @pytest.mark.parametrize("name", STABLE)
 def test_columns_keep_their_names(name: str, spec: str) -> None:
     more = ["--by", "module"] if name == "analyze" else []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,9 @@ from pathlib import Path
 import click
 
 from flopscope.errors import OptionError
+
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+"""What a terminal obeys: no name of a module or a model may move its cursor or change its colours."""
 
 
 def emit(text: str, output: Path | None) -> None:
@@ -20,7 +24,7 @@ def emit(text: str, output: Path | None) -> None:
         OptionError: the file cannot be written.
     """
     if output is None:
-        click.echo(text, nl=False)
+        click.echo(_CONTROL.sub("\ufffd", text), nl=False)
         return
     try:
         output.write_text(text, encoding="utf-8")
