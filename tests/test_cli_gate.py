@@ -107,6 +107,21 @@ def test_check_against_a_baseline(files: Path) -> None:
     assert [limit["metric"] for limit in json.loads(one.stdout)["limits"]] == ["params"]
 
 
+def test_options_without_a_model_to_be_about_are_refused(files: Path) -> None:
+    saved = str(files / "report.json")
+    run("analyze", f"{files}/net.py:tiny", "--format", "json", "-o", saved)
+    model = files / "model.onnx"
+    model.write_bytes(onnx_model())
+    for command in (["check", saved, "--max-macs", "1G", "-i", "9x3x8x8"], ["diff", saved, saved, "--set", "width=8"]):
+        result = run(*command)
+        assert result.exit_code == 2
+        assert "a saved report says what was counted once, and cannot be counted again with other" in result.stderr
+    for command in (["diff", str(model), str(model), "--set", "width=8"], ["check", str(model), "--max-macs", "1", "--set", "width=8"]):
+        result = run(*command)
+        assert result.exit_code == 2
+        assert "--set is for PyTorch models" in result.stderr
+
+
 def test_check_writes_junit_and_json(files: Path) -> None:
     spec, out = f"{files}/net.py:tiny", files / "check.xml"
     result = run("check", spec, "--max-macs", "1k", "--max-params", "1k", "--format", "junit", "-o", str(out))

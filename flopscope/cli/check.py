@@ -10,7 +10,7 @@ import click
 
 from flopscope.cli.asking import Asked, Command, model_options, output_options, with_options
 from flopscope.cli.output import emit, nobody_reads, patience
-from flopscope.cli.sides import fitting, snapshot_of
+from flopscope.cli.sides import fitting, refuse_unused, snapshot_of
 from flopscope.errors import OptionError
 
 FORMATS = ("table", "markdown", "csv", "json", "junit")
@@ -86,6 +86,7 @@ def check(
     from flopscope.report.quantities import parse_tolerance
 
     budget = budget_of(limits)
+    refuse_unused(asked, *(side for side in (spec, baseline) if side is not None))
     if baseline is None and (tolerance is not None or names):
         raise OptionError(f"{'--tolerance' if tolerance is not None else '--metric'} belongs to a baseline: give one with --baseline")
     if not budget and baseline is None:
@@ -93,8 +94,8 @@ def check(
     allowance = parse_tolerance("0%" if tolerance is None else tolerance)
     metrics = [LIMITS[name] for name in names or LIMITS]
     with patience(f"analysing {spec}"):
-        before = None if baseline is None else snapshot_of(fitting(asked, baseline), baseline)
-        found = hold(snapshot_of(asked, spec), budget, before, allowance, metrics)
+        before = None if baseline is None else snapshot_of(fitting(asked, baseline, spec), baseline)
+        found = hold(snapshot_of(asked if baseline is None else fitting(asked, spec, baseline), spec), budget, before, allowance, metrics)
         written = {
             "table": found.to_text,
             "markdown": found.to_markdown,

@@ -10,7 +10,7 @@ import click
 from flopscope.cli.asking import Asked, model_options, output_options
 from flopscope.cli.check import budget_of, limit_options
 from flopscope.cli.output import emit, patience
-from flopscope.cli.sides import fitting, snapshot_of
+from flopscope.cli.sides import fitting, refuse_unused, snapshot_of
 
 FORMATS = ("table", "markdown", "latex", "csv", "json", "html")
 
@@ -32,8 +32,11 @@ def diff(before: str, after: str, asked: Asked, style: str, output: Path | None,
     from flopscope.report.diff import diff as find
 
     budget = budget_of(limits)
+    refuse_unused(asked, before, after)
     with patience(f"comparing {before} and {after}"):
-        found = find(snapshot_of(fitting(asked, before), before), snapshot_of(fitting(asked, after), after), budget)
+        first = snapshot_of(fitting(asked, before, after), before)
+        second = snapshot_of(fitting(asked, after, before), after)
+        found = find(first, second, budget)
         if style == "json":
             text = found.to_json()
         elif style == "html":

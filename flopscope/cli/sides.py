@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from flopscope.cli.asking import Asked
+from flopscope.errors import OptionError
 
 if TYPE_CHECKING:
     from flopscope.report.snapshot import Snapshot
@@ -37,11 +38,27 @@ def snapshot_of(asked: Asked, text: str) -> Snapshot:
     return snapshot(report)
 
 
-def fitting(asked: Asked, text: str) -> Asked:
-    """The options that fit one of two sides: those of PyTorch or those of ONNX models, where the two sides are of different kinds."""
+def fitting(asked: Asked, text: str, other: str) -> Asked:
+    """The options for one of two sides: of a PyTorch and an ONNX model each takes those that are its own."""
     from flopscope.frontends.onnx import names_onnx
 
-    spec = text.partition("@")[0] if ".onnx@" in text else text
-    if names_onnx(spec):
+    here, there = (names_onnx(side.partition("@")[0] if ".onnx@" in side else side) for side in (text, other))
+    if here == there or names_saved(text) or names_saved(other):
+        return asked
+    if here:
         return replace(asked, settings=(), phase=None, context=None, batch=None, cache=None, attention="dense")
     return replace(asked, dims=(), check=False)
+
+
+def refuse_unused(asked: Asked, *texts: str) -> None:
+    """See that options about a model have a model to be about.
+
+    Raises:
+        OptionError: there are saved reports alone, and one of the options was given.
+    """
+    if all(map(names_saved, texts)):
+        given = [name for name, value in vars(asked).items() if value and value not in ("dense", "costlier")]
+        if given:
+            raise OptionError(
+                f"a saved report says what was counted once, and cannot be counted again with other {', '.join(given)}: give a SPEC instead"
+            )

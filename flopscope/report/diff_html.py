@@ -23,7 +23,7 @@ dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1rem; mar
 dt { font-weight: 600; } dd { margin: 0; overflow-wrap: anywhere; }
 .wide { overflow-x: auto; font-size: .88rem; } table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 th, td { padding: .2rem .45rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
-thead th { position: sticky; top: 0; background: Canvas; }
+thead th[colspan] { text-align: center; } thead th { position: sticky; top: 0; background: Canvas; }
 .name { text-align: left; white-space: normal; overflow-wrap: anywhere; min-width: 16rem; font-weight: 500; }
 .edge { border-left: 2px solid var(--line); } .more { background: var(--more); } .less { background: var(--less); }
 tr.added .name { background: var(--new); } tr.removed .name { background: var(--gone); text-decoration: line-through; }
@@ -77,7 +77,9 @@ def _rows(what: str, rows: list[Row]) -> str:
     sides = (("before", ""), ("after", ' class="edge"'), ("change", ' class="edge"'))
     groups = "".join(f'<th scope="colgroup" colspan="{len(metrics)}"{edge}>{side}</th>' for side, edge in sides)
     names = "".join(
-        f'<th scope="col"{edge if i == 0 else ""}>{UNITS[metric]}</th>' for _, edge in sides for i, metric in enumerate(metrics)
+        f'<th scope="col"{edge if i == 0 else ""}>{UNITS[metric].removesuffix(" bytes")}</th>'
+        for _, edge in sides
+        for i, metric in enumerate(metrics)
     )
     head = f'<th scope="col" class="name" rowspan="2">{what}</th><th scope="col" rowspan="2">change</th>{groups}</tr><tr>{names}'
     return _table(head, [_row(row) for row in rows])
