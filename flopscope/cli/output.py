@@ -24,7 +24,8 @@ def emit(text: str, output: Path | None) -> None:
         OptionError: the file cannot be written.
     """
     if output is None:
-        click.echo(_CONTROL.sub("\ufffd", text), nl=False)
+        is_page = text[:9].lower() == "<!doctype"  # meant for a browser, and what scripts hold must stay as it is
+        click.echo(text if is_page else _CONTROL.sub("\ufffd", text), nl=False)
         return
     try:
         output.write_text(text, encoding="utf-8")
