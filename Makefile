@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # uv installs in seconds what takes pip minutes; it is itself installed into the environment.
 INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python
 
-.PHONY: demo test check conformance bench bench-conventions bench-coverage bench-onnx bench-relax bench-search clean
+.PHONY: demo test check conformance bench bench-conventions bench-coverage bench-memory bench-onnx bench-relax bench-search clean
 
 $(BIN)/uv:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "flopscope needs Python 3.11 or newer; set PYTHON=..."; exit 2; }
@@ -62,6 +62,10 @@ bench-conventions: $(VENV)/.benched  ## Measure by how much the other counters a
 
 bench-onnx: $(VENV)/.benched  ## Measure against other counters of ONNX models.
 	$(BIN)/python -m benchmarks.onnx
+
+bench-memory: $(VENV)/.benched  ## Measure predicted memory against real runs, forward passes and training steps.
+	$(BIN)/python -m benchmarks.memory
+	$(BIN)/python -m benchmarks.memory --train
 
 bench-relax: $(VENV)/.benched  ## Measure relaxed costs. FLOPSCOPE_DATA may name a folder with published tables.
 	$(BIN)/python -m benchmarks.relax

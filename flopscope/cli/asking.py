@@ -36,7 +36,7 @@ _MODEL_OPTIONS = (
         "--context", type=click.IntRange(min=1), default=None,
         help="Tokens of the prompt, or in the cache. Default: 4096, or as many as the config allows.",
     ),
-    click.option("--batch", type=click.IntRange(min=1), default=None, help="Sequences that a phase works on. Default: 1."),
+    click.option("--batch", type=click.IntRange(min=1), default=None, help="Dimension 0 of every input. Default: 1."),
     click.option(
         "--cache", type=click.Choice(("dynamic", "static")), default=None,
         help="A cache of what was read, or buffers for it all. Default: dynamic.",
@@ -79,9 +79,28 @@ class Asked:
         if self.dims:
             raise OptionError(f"--dim names dimensions of ONNX models, but {spec!r} is none; give shapes with --input")
         settings = parse_settings(self.settings)
-        return flopscope.load(
-            spec, settings, self.inputs, phase=self.phase, context=self.context, batch=self.batch, cache=self.cache
-        )  # fmt: skip
+        batch = self.batch if self.phase is not None else None
+        loaded = flopscope.load(spec, settings, self.inputs, phase=self.phase, context=self.context, batch=batch, cache=self.cache)
+        return loaded if self.batch is None or self.phase is not None else self._batched(loaded, self.batch)
+
+    def _batched(self, loaded: Any, batch: int) -> Any:
+        """The same model on so many of its inputs.
+
+        Raises:
+            InputError: its inputs have no common batch.
+            OptionError: their shapes were given with another one.
+        """
+        from dataclasses import replace
+
+        from flopscope.relax.resized import resized
+
+        over = resized(loaded.model, loaded.args, loaded.kwargs, "batch")
+        if self.inputs and over.base not in (1, batch):
+            raise OptionError(
+                f"--batch {batch} and --input {' '.join(self.inputs)} name two batches; give --input a batch of 1, or no --batch"
+            )
+        args, kwargs = over.at(batch)
+        return replace(loaded, args=args, kwargs=kwargs, notes=(*loaded.notes, f"inputs: a batch of {batch}"))
 
     def report(self, spec: str, *, strict: bool = False) -> Report:
         """The report of the model of a SPEC.

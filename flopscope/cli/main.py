@@ -17,6 +17,7 @@ from flopscope.cli.asking import Asked, model_options, output_options
 from flopscope.cli.check import check
 from flopscope.cli.diff import diff
 from flopscope.cli.explain import conventions, doctor, explain, why
+from flopscope.cli.fit import fit
 from flopscope.cli.memory import memory
 from flopscope.cli.output import emit, nobody_reads, patience, results_only
 from flopscope.cli.schema import schema
@@ -173,7 +174,7 @@ def compare(
         click.echo(f"wrote {plot}{left_out}", err=True)
 
 
-for command in (diff, check, memory, train, advise, sweep, explain, why, doctor, conventions, schema):
+for command in (diff, check, memory, train, fit, advise, sweep, explain, why, doctor, conventions, schema):
     main.add_command(command)
 
 

@@ -45,6 +45,12 @@ class TrainingAsked:
     shard_strategy: Any
     frozen: Sequence[str]
 
+    @property
+    def options(self) -> dict[str, Any]:
+        """The arguments of `flopscope.training`."""
+        own = {"optimizer": self.optimizer, "amp": self.amp, "accumulate": self.accumulate, "checkpoint": self.checkpoint}
+        return {**own, "shards": self.shards, "strategy": self.shard_strategy}
+
     def step(self, asked: Asked, spec: str) -> Training:
         """The training step of the model of a SPEC, in training mode.
 
@@ -58,14 +64,7 @@ class TrainingAsked:
         if names_onnx(spec):
             raise OptionError(f"{spec!r} is an ONNX file, which holds a forward pass alone; analyse the training of the PyTorch model")
         loaded, model = for_training(asked.load(spec), self.frozen)
-        options: dict[str, Any] = {
-            "optimizer": self.optimizer,
-            "amp": self.amp,
-            "accumulate": self.accumulate,
-            "checkpoint": self.checkpoint,
-        }
-        options |= {"shards": self.shards, "strategy": self.shard_strategy}
-        found: Training = flopscope.training(model, *loaded.args, **options, **loaded.kwargs)
+        found: Training = flopscope.training(model, *loaded.args, **self.options, **loaded.kwargs)
         return loaded.noted(found)
 
 

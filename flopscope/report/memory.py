@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from flopscope.analyses.memory.cuda import on_cuda
 from flopscope.analyses.memory.elementwise import in_place
+from flopscope.analyses.memory.kernels import growths
 from flopscope.analyses.memory.planner import Plan, plan
 from flopscope.analyses.memory.storages import Storage, bytes_of, constants, folded, storages
 from flopscope.analyses.memory.timeline import Timeline, alive_at, timeline
@@ -86,6 +88,21 @@ class Memory:
     def input_bytes(self) -> int:
         """The bytes of the inputs, each piece of memory once."""
         return sum(piece.bytes for piece in self._pieces if piece.role == "input")
+
+    @cached_property
+    def cpu_peak_bytes(self) -> int | None:
+        """The peak on an eager CPU such as this one, whose kernels take scratch memory beside tensors; ``None`` for ONNX models."""
+        if self._graph.deaths is None:
+            return None
+        return timeline(storages(self._graph), len(self._graph.ops), growths(self._graph)).peak_bytes
+
+    @cached_property
+    def cuda_peak_bytes(self) -> int | None:
+        """The peak of the same tensors in CUDA's blocks of 512 bytes, as ``torch.cuda.max_memory_allocated`` counts them.
+
+        The workspaces of cuDNN and cuBLAS are not in it. ``None`` for ONNX models.
+        """
+        return None if self._graph.deaths is None else timeline(on_cuda(storages(self._graph)), len(self._graph.ops)).peak_bytes
 
     @property
     def activation_peak_bytes(self) -> int:

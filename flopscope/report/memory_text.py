@@ -16,10 +16,10 @@ _BLOCKS = " ▁▂▃▄▅▆▇█"
 _WIDTH, _HEIGHT = 72, 8
 
 
-def numbers(memory: Memory) -> dict[str, int]:
+def numbers(memory: Memory) -> dict[str, int | None]:
     """The counts, by their names."""
     names = ("peak_bytes", "input_bytes", "activation_peak_bytes", "parameter_bytes", "buffer_bytes", "constant_bytes")
-    return {name: getattr(memory, name) for name in (*names, "folded_bytes", "total_bytes")}
+    return {name: getattr(memory, name) for name in (*names, "folded_bytes", "total_bytes", "cpu_peak_bytes", "cuda_peak_bytes")}
 
 
 def summary_line(memory: Memory) -> str:
@@ -85,14 +85,15 @@ def notes(memory: Memory, graph: Graph) -> Iterator[str]:
         yield (
             "a file does not say when memory is given back: nodes run in its order, a tensor lives until the last node that reads it has "
             "ended, what Reshape, Squeeze, Unsqueeze, Flatten and Identity return lies in the memory of their input unless the model "
-            "returns it (as in ONNX Runtime), and what a node keeps inside is not counted"
+            "returns it (as in ONNX Runtime), and what a node keeps inside is not counted; ONNX Runtime "
+            "may hold more: it keeps memory that is done with for a later tensor of the same shape"
         )
         if memory.folded_bytes:
             yield (
                 f"{memory.folded_bytes:,} bytes are made of weights alone when the file is loaded; they are no activations, and in no total"
             )
     if any(region.turns > 1 for region in graph.regions):
-        yield "the memory of a loop is that of one turn after the first, with what is carried to it and what earlier turns have made"
+        yield "upper bound: a loop takes the memory of one turn after the first, with what is carried to it and what earlier turns made"
     if any(op.times > 1 for op in graph.ops) and not any(region.turns > 1 for region in graph.regions):
         yield "ops that run again and again are in the graph once: what is alive around them is as in their first run"
 
@@ -103,12 +104,19 @@ def _lines(memory: Memory, exact: bool) -> list[str]:
     kind = "live tensors as an ideal planner places them" if memory.is_fused else "live tensors"
     constant = f", other constants {_bytes(memory.constant_bytes, exact)}" if memory.constant_bytes else ""
     ideal = memory.fused.peak_bytes
+    eager = []
+    if memory.cpu_peak_bytes is not None and memory.cuda_peak_bytes is not None:
+        eager = [
+            f"eager       {_bytes(memory.cpu_peak_bytes, exact)} on a CPU, with the scratch memory of kernels; "
+            f"{_bytes(memory.cuda_peak_bytes, exact)} in the blocks of CUDA, without the workspaces of cuDNN and cuBLAS"
+        ]
     reached = memory.input_bytes + arena.arena_bytes
     return [
         f"peak        {_size(memory, memory.peak_bytes, exact)} of {kind}{where}",
         f"            inputs {_bytes(memory.input_bytes, exact)}, activations {_bytes(memory.activation_peak_bytes, exact)}",
         f"weights     parameters {_bytes(memory.parameter_bytes, exact)}, buffers {_bytes(memory.buffer_bytes, exact)}{constant}",
         f"in all      {_size(memory, memory.total_bytes, exact)}",
+        *eager,
         f"planned     {_size(memory, ideal, exact)} is the least that an ideal planner needs, {_bytes(reached, exact)} what one arena with "
         f"fixed offsets takes ({arena.strategy}), inputs included",
     ]

@@ -170,6 +170,25 @@ def agree_if_valid(func: Any, *args: Any) -> None:
     agree(func, *args)
 
 
+@pytest.mark.parametrize("lies_last", [(False, False), (True, False), (False, True), (True, True)])
+def test_convolutions_outside_of_inference_lie_as_real_ones_do(lies_last: tuple[bool, bool]) -> None:
+    """The result, and the gradient of the input."""
+    x, weight = torch.randn(2, 8, 9, 9), torch.randn(6, 8, 3, 3)
+    x, weight = (t.to(memory_format=torch.channels_last) if last else t for t, last in zip((x, weight), lies_last, strict=True))
+    options: Any = ([2, 2], [1, 1], [1, 1], False, [0, 0], 1)
+    expected = aten.convolution.default(x, weight, None, *options)
+    answer = _shortcuts[aten.convolution.default](x.to("meta"), weight.to("meta"), None, *options)
+    assert answer is None or (answer.shape, answer.stride()) == (expected.shape, expected.stride())
+    mask = [True, True, False]
+    gradients = aten.convolution_backward.default(torch.ones_like(expected), x, weight, [0], *options, mask)
+    answers = _shortcuts[aten.convolution_backward.default](expected.to("meta"), x.to("meta"), weight.to("meta"), [0], *options, mask)
+    if answers is None:
+        assert not any(lies_last)
+    else:
+        assert answers[2] is None
+        assert [a.stride() for a in answers[:2]] == [g.stride() for g in gradients[:2]]
+
+
 def test_every_shortcut_is_tried() -> None:
     tried = {
         *UNARY,
@@ -182,6 +201,7 @@ def test_every_shortcut_is_tried() -> None:
         aten.roll.default,
     }
     tried |= {aten.batch_norm.default, aten.group_norm.default, aten.adaptive_avg_pool2d.default, aten.sub_.Tensor, aten.div_.Tensor}
+    tried |= {aten.convolution.default, aten.convolution_backward.default}
     tried |= {*CONVS.values(), aten.scaled_dot_product_attention.default}
     packed = {
         aten.lstm.data,

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from flopscope.frontends.torch.cells import meta_like
+from flopscope.frontends.torch.for_backward import as_on_cpu
 from flopscope.frontends.torch.schema import map_tensors, reads_values
 from flopscope.frontends.torch.shortcuts import shortcut
 
@@ -33,7 +34,7 @@ def infer(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     if short is not None and (answer := short(*args, **kwargs)) is not None:
         return answer
     try:
-        return func(*args, **kwargs)
+        return as_on_cpu(func, args, func(*args, **kwargs))
     except (NotImplementedError, RuntimeError) as error:
         if not _is_about_meta(error):
             raise

@@ -124,6 +124,22 @@ def _per_dim(option: Any, dims: int) -> list[int]:
     return list(option) if len(option) == dims else list(option) * dims
 
 
+@_answers(aten.convolution.default)
+def _convolution(
+    x: Tensor, weight: Tensor, bias: Tensor | None, stride: Any, padding: Any, dilation: Any, transposed: bool, _: Any, groups: int
+) -> Tensor | None:
+    return None if transposed else _conv(x, weight, bias, stride, padding, dilation, groups)
+
+
+@_answers(aten.convolution_backward.default)
+def _convolution_backward(gradient: Tensor, x: Tensor, weight: Tensor, *rest: Any) -> tuple[Tensor | None, ...] | None:
+    """As the kernels of CPU and GPU lay out the gradient of an input, but not the meta kernel."""
+    if x.dim() != 4 or not (_is_channels_last(x) or _is_channels_last(weight)):
+        return None
+    found: Any = aten.convolution_backward.default(gradient, x, weight, *rest)
+    return tuple(one if one is None or one.dim() != 4 else one.contiguous(memory_format=torch.channels_last) for one in found)
+
+
 @_answers(aten.linear.default)
 def _linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor | None:
     if not _is_plain(x) or x.dim() < 2 or weight.dim() != 2 or weight.shape[1] != x.shape[-1] or weight.dtype != x.dtype:

@@ -105,6 +105,7 @@ class _Tracing:
                 else:
                     graph.outputs = [tracer.value_of(leaf) for leaf in tensors_in(held)]
                     self._take_gradients()
+                    tracer.mark()
                     graph.deaths = tracer.deaths
                 finally:
                     tracer.close()

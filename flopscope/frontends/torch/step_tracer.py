@@ -46,7 +46,8 @@ class StepTracer(Tracer):
         kwargs = kwargs or {}
         if func is _DETACH and isinstance(args[0], StandIn):
             return self._same(args[0])
-        outer, first = self.scope, len(self.ops)
+        self.mark()
+        outer = self.scope
         if self.backward and not self.deep:
             self.scope = self._scope_of_node()
         elif torch.is_grad_enabled():
@@ -55,9 +56,11 @@ class StepTracer(Tracer):
             return self._dispatch(func, types, args, kwargs)
         finally:
             self.scope = outer
-            self._mark(first)
+            self.mark()
 
-    def _mark(self, first: int) -> None:
+    def mark(self) -> None:
+        """Note the phase of the ops that were written down since the last call."""
+        first = len(self.phases)
         phase: Phase = "forward" if not self.backward else "recompute" if self.deep else "backward"
         self.phases += [phase] * (len(self.ops) - first)
         if self.times != 1:

@@ -279,6 +279,8 @@ def explained(error: BaseException, tracer: Tracer, recorder: Recorder, graph: G
         return InputError(f"{graph.name} cannot be called with these inputs ({inputs}): {first_line}{hint and '.'}{hint}")
     if "NestedTensorImpl" in first_line:
         return TraceError(NESTED_INSIDE)
+    if "more than 1 value per channel" in first_line:
+        hint += " A batch norm in training mode needs a larger batch than this (--batch 2)."
     where = f"in {recorder.deepest}" if recorder.deepest else "in its own forward"
     last = f" after {tracer.ops[-1].target}" if tracer.ops else ""
     return TraceError(

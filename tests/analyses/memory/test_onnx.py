@@ -154,6 +154,22 @@ def test_against_onnxruntime_exactly(tmp_path: Path) -> None:
     assert ours == walked == measured
 
 
+def test_onnxruntime_keeps_memory_for_a_later_tensor_of_the_same_shape(tmp_path: Path) -> None:
+    """What our note says: of two models that differ in a later shape alone, one holds a tensor that nobody reads any more."""
+    pytest.importorskip("onnxruntime")
+    text = (
+        "agraph (float[256,64] x) => (float[64,64] y) {s=Constant<value_ints=[64,256]>() a=Transpose(x) r=ReduceMax<axes=[1]>(a) "
+        "t=Transpose(r) u=Transpose(t) w=Expand(u,s) y=MatMul(w,x)}"
+    )
+    other = text.replace("[64,256]", "[64,128]").replace("y=MatMul(w,x)", "v=Transpose(w) y=MatMul(w,v)")
+    for case, kept in ((text, 256 * 64 * 4), (other, 0)):
+        ours, walked, measured, _ = compared(model(case), tmp_path)
+        assert ours == walked
+        turned = "node3"  # the first op after the last that reads a
+        assert ours[turned] == 2 * 64 * 4
+        assert measured[turned] == 2 * 64 * 4 + kept
+
+
 SAMPLE = (
     "cnn/libfacedetecti__yunet_n_320_320.onnx",
     "cnn/onnxruntime-im__mnist.onnx",

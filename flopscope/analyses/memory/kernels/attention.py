@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from flopscope.analyses.memory.kernels.host import Host
-from flopscope.analyses.memory.kernels.registry import bytes_of, kernel, outputs_bytes
+from flopscope.analyses.memory.kernels.registry import bytes_of, copy_bytes, kernel, outputs_bytes
 from flopscope.graph import Signature, TensorType, bits_of
 
 KEY_BLOCK = 512
@@ -77,4 +77,13 @@ def flash_backward(op: Signature, host: Host) -> int | None:
     query, key = op["query"], op["key"]
     rows, columns = _query_block(query.shape[-2]), min(KEY_BLOCK, key.shape[-2])
     buffers: int = (2 * rows * columns + rows) * ACCUMULATED * host.threads
-    return outputs_bytes(op) + bytes_of(op["grad_out"]) + buffers
+    return outputs_bytes(op) + _copy_by_position(op["grad_out"]) + buffers
+
+
+def _copy_by_position(type: TensorType) -> int:
+    """A copy that lies position by position, heads inside, if the tensor does not."""
+    if type.strides is None:
+        return bytes_of(type)
+    batch, heads, positions, width = type.strides
+    shape = type.shape[0], type.shape[2], type.shape[1], type.shape[3]
+    return copy_bytes(TensorType.of(shape, type.dtype, (batch, positions, heads, width)))

@@ -20,10 +20,13 @@ LEAST_BATCH = 16
 """From this batch on, oneDNN is used for 1x1 filters on one thread."""
 PAGE = 128
 """What oneDNN adds to a buffer so that it starts where a cache line does."""
-COLUMN_BLOCKS = 4
-"""In how many parts a dilated input is unfolded (measured)."""
-BATCHED = 8216
-"""What its batched matrix products, which run channels-last convolutions, keep per thread."""
+COLUMN_BLOCKS, MOST_COLUMNS = 2, 700_000
+"""In how many parts a dilated input is unfolded at least, and the most bytes of one: it must fit into the cache of a core (1 MiB here)."""
+
+
+def batched(host: Host) -> int:
+    """The bytes that batched matrix products, which run channels-last convolutions, keep: a page, and one per thread (measured)."""
+    return 4096 + 4120 * host.threads
 
 
 def padded(size: int, block: int) -> int:
@@ -68,6 +71,8 @@ class Convolution:
     """Whether torch takes the channels-last path."""
     weight_lies_last: bool
     has_bias: bool
+    reach: int
+    """How many elements of a row lie under the window, its gaps included."""
     pad: int
     """Rows of zeros before each row of the input."""
 
@@ -97,6 +102,7 @@ class Convolution:
             last=is_channels_last(source) or is_channels_last(weight),
             weight_lies_last=lies_channels_last(weight),
             has_bias=signature.get("bias") is not None,
+            reach=_all(signature, "dilation", rank, 1)[-1] * (weight.shape[-1] - 1) + 1,
             pad=_all(signature, "padding", rank, 0)[-1],
         )
 
@@ -167,16 +173,18 @@ def blocked(conv: Convolution, host: Host) -> Blocked:
             return Blocked(conv.space(channels, conv.source), weight, conv.space(filters, conv.result))
         columns = channels // conv.groups * math.prod(conv.window) * math.prod(conv.result) * conv.item
         return Blocked(0, 0, conv.space(filters, conv.result), columns * host.threads + PAGE, by_gemm=True)
-    if _reaches_far(conv, host):
-        columns = channels * math.prod(conv.window) * math.prod(conv.result) * conv.item // COLUMN_BLOCKS
+    if reaches_far(conv, host):
+        unfolded = channels * math.prod(conv.window) * math.prod(conv.result) * conv.item
+        columns = min(unfolded // COLUMN_BLOCKS, MOST_COLUMNS)
         return Blocked(0, 0, conv.space(filters, conv.result), columns * host.threads + PAGE, by_gemm=True)
     takes_plain = channels < lanes and not conv.is_pointwise
     filters = padded(filters, lanes)
-    if not takes_plain:
-        channels = padded(channels, lanes)
+    channels = padded(channels, lanes if not takes_plain else 2 if conv.is_brain else 1)
     source = 0 if takes_plain else conv.space(channels, conv.source)
     scratch = _gathered(conv, channels, host) if conv.is_pointwise and conv.is_strided else 0
     scratch += _wide_bias(conv, host)
+    if conv.is_pointwise and conv.is_brain:
+        scratch += conv.space(filters, conv.result) + PAGE
     return Blocked(source, conv.weight_bytes(filters, channels), conv.space(filters, conv.result), scratch)
 
 
@@ -185,7 +193,7 @@ def _wide_bias(conv: Convolution, host: Host) -> int:
     return padded(conv.filters, host.lanes) * 4 + PAGE if conv.has_bias and conv.filters % host.lanes else 0
 
 
-def _reaches_far(conv: Convolution, host: Host) -> bool:
+def reaches_far(conv: Convolution, host: Host) -> bool:
     """Whether the padding is wider than the row of results that the kernel holds in registers, so that another kernel takes over."""
     return conv.is_dilated and conv.pad > min(conv.result[-1], 2 * host.lanes - 4)
 
@@ -215,7 +223,7 @@ def _onednn(conv: Convolution, result: int, host: Host) -> int:
         weight = 0 if conv.weight_lies_last else conv.weight_bytes(conv.filters, conv.channels // conv.groups)
         block = host.lanes if conv.filters % (3 * host.lanes) == 0 else 2 * host.lanes
         blocks = copies.weight if conv.groups > 1 else conv.weight_bytes(padded(conv.filters, block), conv.channels)
-        return source + weight + result + blocks + (0 if conv.groups > 1 or conv.is_pointwise else BATCHED * host.threads)
+        return source + weight + result + blocks + (0 if conv.groups > 1 or conv.is_pointwise else batched(host))
     source = 0 if conv.in_order else conv.space(conv.channels, conv.source)
     if copies.by_gemm:
         return source + peak(copies.scratch, copies.result, -copies.scratch, result)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 
-from flopscope.analyses.memory.kernels.convolutions import BATCHED, PAGE, Blocked, Convolution, blocked, padded
+from flopscope.analyses.memory.kernels.convolutions import PAGE, Blocked, Convolution, batched, blocked, padded
 from flopscope.analyses.memory.kernels.host import Host
 from flopscope.analyses.memory.kernels.registry import bytes_of, is_contiguous, kernel, lies_channels_last, outputs_bytes, peak
 from flopscope.graph import Signature, TensorType
@@ -49,7 +49,8 @@ def _in_form(conv: Convolution, type: TensorType) -> int:
 def _of_input(conv: Convolution, forms: Blocked, result: int, host: Host) -> int:
     """Strided ones run channels last, whose result torch copies twice."""
     if forms.by_gemm:
-        return peak(forms.scratch, result, -forms.scratch, result)
+        columns = _columns(conv, host) + PAGE
+        return peak(result, columns, -columns, result)
     if conv.is_strided and (conv.groups == 1 or min(conv.channels, conv.filters) > conv.groups * host.lanes):
         weight = conv.weight_bytes(padded(conv.filters, host.lanes), conv.channels // conv.groups)
         return max(conv.space(conv.filters, conv.result) + weight + result + _batched(conv, host), 3 * result)
@@ -60,25 +61,31 @@ def _of_input(conv: Convolution, forms: Blocked, result: int, host: Host) -> int
 
 def _batched(conv: Convolution, host: Host) -> int:
     """Buffers of batched matrix products: those of strided ones hold an image of the gradient."""
-    image = conv.space(conv.filters, conv.result) // max(conv.batch, 1) + 2 * BATCHED
-    return (image if conv.is_strided else BATCHED) * host.threads
+    image = host.threads * conv.space(conv.filters, conv.result) // max(conv.batch, 1)
+    return 2 * batched(host) + image if conv.is_strided else batched(host)
 
 
 def _of_weight(conv: Convolution, forms: Blocked, weight: int, has_bias: bool, host: Host) -> int:
     bias = conv.filters * conv.item if has_bias else 0
     wide_bias = padded(conv.filters, host.lanes) * conv.item if has_bias else 0
     if _is_by_products(conv, host):
-        columns = conv.channels // conv.groups * math.prod(conv.window) * math.prod(conv.result) * conv.item
-        scratch = PARTS * weight + columns * host.threads + 2 * PAGE
+        scratch = PARTS * weight + _columns(conv, host) + 2 * PAGE
         return peak(weight, bias, scratch, -scratch, bias, weight)
     taken = forms.result + forms.source + forms.scratch
     return peak(taken, forms.weight, wide_bias, -taken, bias, weight)
+
+
+def _columns(conv: Convolution, host: Host) -> int:
+    """The elements under each place of the window, of one group, per thread."""
+    return host.threads * conv.channels // conv.groups * math.prod(conv.window) * math.prod(conv.result) * conv.item
 
 
 def _is_by_products(conv: Convolution, host: Host) -> bool:
     if conv.is_depthwise:
         return conv.window[-1] > SMALL_WINDOW
     sizes = conv.channels // conv.groups, conv.filters // conv.groups
+    if conv.is_dilated and conv.reach > conv.source[-1]:
+        return True
     return conv.window[-1] > LARGE_WINDOW or (conv.groups > 1 and any(size % (host.lanes // 2) for size in sizes))
 
 

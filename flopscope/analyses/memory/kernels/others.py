@@ -80,7 +80,14 @@ def product(op: Signature, _: Host) -> int | None:
 
 
 def _unreadable(matrices: TensorType) -> int:
-    strides, shape = matrices.strides, matrices.shape
-    if strides is None or 1 in strides[-2:] or 1 in shape[-2:]:
+    if matrices.strides is None or 0 in matrices.shape:
         return 0
-    return matrices.bytes(shape[-2] * shape[-1])
+    (rows, columns), (down, right) = matrices.shape[-2:], matrices.strides[-2:]
+    is_readable = (right == 1 and down >= columns) or (down == 1 and right >= rows)
+    return 0 if is_readable else matrices.bytes(rows * columns)
+
+
+@kernel(*(f"aten::upsample_{way}_backward" for way in ("nearest2d", "bilinear2d", "bicubic2d", "linear1d", "trilinear3d", "nearest1d")))
+def upsample_backward(op: Signature, _: Host) -> int | None:
+    """The gradient, and a copy of that of the result if it does not lie in order (native/cpu/UpSampleMoreKernel.cpp)."""
+    return bytes_of(op.output) + copy_as_suggested(op["grad_output"])

@@ -13,6 +13,7 @@ from flopscope.graph import Signature, TensorType
 
 LANES = 32
 """oneDNN pads the gates of packed weights to so many units."""
+PAGE_BYTES = 4096
 KEPT_BY_ALL, KEPT_BY_SAMPLE = 12_000, 16_000
 """What its products keep beside the gates, in bytes: fitted to measurements, of which the worst is 100 KB off."""
 
@@ -65,6 +66,56 @@ def stepwise(op: Signature, _: Host) -> int | None:
         kept += directions * state
         before = directions * result
     return max(most, kept + before + sum(bytes_of(type) for type in op.outputs[1:]))
+
+
+@kernel("aten::mkldnn_rnn_layer")
+def layer(op: Signature, _: Host) -> int | None:
+    """One direction of an LSTM layer: its results, the sum of the biases, both weights with rows as oneDNN has them, and its scratchpad."""
+    sizes = _sizes_of(op)
+    if sizes is None:
+        return None
+    steps, batch, inputs, units = sizes
+    results = sum(bytes_of(type) for type in op.outputs)
+    return results + 16 * units + _weights(inputs, units) + _scratchpad(steps, batch, units)
+
+
+@kernel("aten::mkldnn_rnn_layer_backward")
+def layer_backward(op: Signature, _: Host) -> int | None:
+    """Its gradients, those of the weights once more where oneDNN's rows are longer, both weights, two biases, and the scratchpad."""
+    sizes = _sizes_of(op)
+    if sizes is None:
+        return None
+    steps, batch, inputs, units = sizes
+    gradients = 4 * (steps * batch * inputs + 2 * batch * units + 4 * units * (inputs + units + 1))
+    again = sum(16 * units * row_elements(width) for width in (inputs, units) if row_elements(width) != width)
+    given = op.get("grad_output")
+    made = copy_bytes(given) if given is not None else 4 * steps * batch * units
+    made += sum(4 * batch * units for name in ("grad_hy", "grad_cy") if op.get(name) is None)  # as zeros
+    return made + gradients + again + 2 * 16 * units + _weights(inputs, units) + _scratchpad(steps, batch, units)
+
+
+def _sizes_of(op: Signature) -> tuple[int, int, int, int] | None:
+    """Steps, batch, inputs and units of a layer in float32; ``None`` of any other."""
+    source = op["input"]
+    if source.dtype != "float32" or len(source.shape) != 3:
+        return None
+    return (*source.shape, op["hidden_size"])
+
+
+def _weights(inputs: int, units: int) -> int:
+    return 4 * (inputs + units) * row_elements(4 * units)
+
+
+def _scratchpad(steps: int, batch: int, units: int) -> int:
+    """The gates of all steps, two states of one, and what does not depend on the sizes; measured, equal to the byte."""
+    parts = 4 * steps * batch * row_elements(4 * units), *[4 * batch * row_elements(units)] * 2, 1
+    return sum(-(-part // PAGE_BYTES) * PAGE_BYTES for part in parts) + 568
+
+
+def row_elements(elements: int) -> int:
+    """How many numbers a row takes in oneDNN: whole cache lines, and one more where rows would lie 1 KiB apart."""
+    whole = -(-elements // 16) * 16
+    return whole + 16 if whole % 256 == 0 else whole
 
 
 def _in_steps(source: TensorType) -> int:

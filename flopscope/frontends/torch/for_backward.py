@@ -1,0 +1,59 @@
+"""What ops return for their backward pass alone, as the kernels of the CPU make it.
+
+The meta kernels answer for a GPU: there the statistics of a normalisation are in float32 whatever the parameters are, a batch norm in
+evaluation mode returns some too, and a recurrent layer has no workspace.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+aten = torch.ops.aten
+_BATCH = (aten.native_batch_norm.default, aten._native_batch_norm_legit.default)
+_WEIGHT_OF = {aten.native_layer_norm.default: 2, aten.native_group_norm.default: 1}
+_RECURRENT = aten.mkldnn_rnn_layer.default
+_PAGE_BYTES, _LINE_BYTES = 4096, 64
+
+
+def as_on_cpu(func: Any, args: Sequence[Any], result: Any) -> Any:
+    """The result of an op, with what is meant for its backward pass as on a CPU."""
+    if func in _BATCH:
+        weight, running, trains = args[1], args[3], bool(args[5])
+        dtype = next((tensor.dtype for tensor in (weight, running) if tensor is not None), args[0].dtype)
+        return (result[0], *(_statistic(tensor, dtype, trains) for tensor in result[1:]))
+    if func in _WEIGHT_OF:
+        weight = args[_WEIGHT_OF[func]]
+        dtype = args[0].dtype if weight is None else weight.dtype
+        return (result[0], *(_statistic(tensor, dtype, True) for tensor in result[1:]))
+    if func is _RECURRENT and args[15]:
+        size = _workspace_bytes(args[0], args[10])
+        return (*result[:3], torch.empty(size, dtype=torch.uint8, device="meta"))
+    return result
+
+
+def _statistic(tensor: Tensor, dtype: torch.dtype, trains: bool) -> Tensor:
+    return torch.empty(tensor.shape if trains else (0,), dtype=dtype, device="meta")
+
+
+def _workspace_bytes(x: Tensor, hidden: int) -> int:
+    """What oneDNN keeps of one direction of an LSTM layer on ``[steps, batch, inputs]``, each part in whole pages.
+
+    That are the gates, the outputs, and states of all steps and the first, of the layer and of its input. Rows are padded to cache lines,
+    and by one line more where they would lie 1 KiB apart (oneDNN, ``src/cpu/rnn/rnn_utils.cpp``; compared with the sizes that torch gets).
+    """
+    steps, batch, inputs = x.shape
+    gates = steps * batch * _row(4 * hidden)
+    outputs = steps * batch * _row(hidden)
+    states = 2 * (steps + 1) * batch
+    parts = [gates, outputs, *[states * _row(max(inputs, hidden))] * 3, *[states * hidden] * 2]
+    return sum(-(-4 * part // _PAGE_BYTES) * _PAGE_BYTES for part in parts)
+
+
+def _row(elements: int) -> int:
+    line = _LINE_BYTES // 4
+    padded = -(-elements // line) * line
+    return padded + line if padded % 256 == 0 else padded
