@@ -28,13 +28,12 @@ def adds_in_place(args: Sequence[Any], kwargs: Mapping[str, Any], root: Cell) ->
     same = args[0].shape == args[1].shape and args[0].dtype == args[1].dtype
     if not same or not _is_dense(args[0]):
         return False
-    # A root that is a tensor's own is held by it; one above a view by that alone, unless others show the memory too.
-    holders = sys.getrefcount(root) - (2 if args[0]._flopscope_cell is root else 3)
-    return _holders(args) <= holders_of_one() and holders <= _LOCALS
+    # The root is held by the tensor whose own it is, or by the one view that is left: most views hold their base, too.
+    return _holders(args) <= holders_of_one() and sys.getrefcount(root) <= _HOLDERS_OF_ROOT
 
 
-_LOCALS = 2
-"""How often the functions on the way here refer to a root."""
+_HOLDERS_OF_ROOT = 3
+"""One cell or tensor, the argument of `adds_in_place`, and that of ``getrefcount``."""
 
 
 def _holders(args: Sequence[Any]) -> tuple[int, int]:

@@ -79,7 +79,7 @@ def _counts(cost: Cost) -> dict[str, int | str]:
 
 def _memory(report: Report) -> dict[str, Any]:
     memory = report.memory
-    counts = {name: exact(count) for name, count in numbers(memory).items()}
+    counts = {name: None if count is None else exact(count) for name, count in numbers(memory).items()}
     return counts | {"peak_at": memory.timeline.peak_at, "partial": memory.partial, "planned_bytes": exact(memory.fused.peak_bytes)}
 
 
