@@ -1,13 +1,13 @@
-"""Whether autograd would add a gradient to another one in place.
+"""Where autograd adds gradients up in place: the gradients of a value that several ops read.
 
-Where a value is used several times, the engine adds up its gradients as they come in, into the memory of the first if nobody else holds it.
-Under a dispatch mode it never does so; these functions tell where it would have.
+Autograd adds the second gradient to the first without new memory if nothing else holds the first. It never does so while a mode looks on,
+as one does here, so what it would do is found out and told to the tracer, op by op.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
@@ -15,59 +15,74 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
-from flopscope.frontends.torch.cells import Cell
 from flopscope.frontends.torch.stand_ins import StandIn, stand_in_for
 
-ADD, ADD_IN_PLACE = torch.ops.aten.add.Tensor, torch.ops.aten.add_.Tensor
+ADD = torch.ops.aten.add.Tensor
+_HOLDERS_OF_A_CELL = 3
+"""References to the root of a tensor that no other tensor shares memory with: the tensor's own, and two of `adds_in_place`."""
 
 
-def adds_in_place(args: Sequence[Any], kwargs: Mapping[str, Any], root: Cell) -> bool:
-    """Whether an addition in a backward pass is the engine's, and the first gradient, whose memory has this root, is held by it alone."""
-    if kwargs or len(args) != 2 or torch.is_grad_enabled() or not all(isinstance(item, StandIn) for item in args):
-        return False
-    same = args[0].shape == args[1].shape and args[0].dtype == args[1].dtype
-    if not same or not _is_dense(args[0]):
-        return False
-    # The root is held by the tensor whose own it is, or by the one view that is left: most views hold their base, too.
-    return _holders(args) <= holders_of_one() and sys.getrefcount(root) <= _HOLDERS_OF_ROOT
+def watch_sums(node: Any, ended: Callable[[], None]) -> None:
+    """Call ``ended`` when a node of autograd's graph is done whose gradients may be added to others next, and not before.
 
-
-_HOLDERS_OF_ROOT = 3
-"""One cell or tensor, the argument of `adds_in_place`, and that of ``getrefcount``."""
-
-
-def _holders(args: Sequence[Any]) -> tuple[int, int]:
-    return args[0]._use_count(), sys.getrefcount(args[0])
-
-
-@cache
-def holders_of_one() -> tuple[int, int]:
-    """How often a gradient that only the engine holds is referred to, in C++ and in Python, when it reaches a dispatch mode.
-
-    It must be asked for the first time outside of any op, below which there is no autograd.
+    Args:
+        node: where the backward pass starts.
+        ended: is called while that node is autograd's current one.
     """
-    seen: list[tuple[int, int]] = []
+    _holders_of_one()  # which cannot be found out while a backward pass runs
+    sources: dict[tuple[Any, int], list[Any]] = {}
+    seen, left = {node}, [node]
+    while left:
+        source = left.pop()
+        for target, index in source.next_functions:
+            if target is None:
+                continue
+            sources.setdefault((target, index), []).append(source)
+            if target not in seen:
+                seen.add(target)
+                left.append(target)
+    for source in {source for each in sources.values() if len(each) > 1 for source in each}:
+        source.register_hook(lambda *_: ended())
 
-    class Watch(TorchDispatchMode):
-        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-            if func is ADD and not torch.is_grad_enabled():
-                seen.append(_holders(args))
-            return stand_in_for(args[0])
 
-    with _disable_current_modes(), torch.inference_mode(False), torch.enable_grad():
-        like = torch.empty(2, device="meta")
-        x = stand_in_for(like, requires_grad=True)
-        with Watch():
-            torch.autograd.backward([x * 2, x * 3], [stand_in_for(like), stand_in_for(like)])
-    return seen[0]
+def adds_in_place(args: Sequence[Any]) -> bool:
+    """Whether autograd, adding up two gradients, writes the sum into the first."""
+    if torch.is_grad_enabled() or not (isinstance(args[0], StandIn) and isinstance(args[1], StandIn)):
+        return False
+    root = args[0]._flopscope_cell.root  # type: ignore[attr-defined]
+    return sys.getrefcount(root) == _HOLDERS_OF_A_CELL and args[0]._use_count() == _holders_of_one() and _is_dense(args[0])
 
 
 def _is_dense(tensor: Tensor) -> bool:
-    """Whether its elements fill its memory without gaps, in whatever order."""
+    """Whether a tensor fills its memory without a gap or an overlap."""
     expected = 1
-    for stride, size in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
-        if size != 1:
-            if stride != expected:
-                return False
-            expected *= size
+    for stride, size in sorted((stride, size) for size, stride in zip(tensor.shape, tensor.stride(), strict=True) if size != 1):
+        if stride != expected:
+            return False
+        expected *= size
     return True
+
+
+@cache
+def _holders_of_one() -> int:
+    """The references to a gradient that only autograd holds, seen from where `adds_in_place` sees them. They differ between versions."""
+    with _disable_current_modes(), torch.inference_mode(False), torch.enable_grad():
+        leaf = stand_in_for(torch.empty(1), requires_grad=True)
+        count = _Count()
+        with count:
+            (leaf.sin() + leaf.cos()).backward()
+    return count.holders
+
+
+class _Count(TorchDispatchMode):
+    """Counts the references to a gradient to which another is added."""
+
+    holders = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None) -> Tensor:
+        if func is ADD and not torch.is_grad_enabled():
+            self._look(args)
+        return stand_in_for(args[0])
+
+    def _look(self, args: Sequence[Any]) -> None:
+        self.holders = args[0]._use_count()
