@@ -1,0 +1,54 @@
+"""The time of each candidate of a supernet, from any source of times."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from flopscope.frontends.torch.choices import Chain
+from flopscope.graph import Graph, Op
+from flopscope.latency.estimate import Estimate
+from flopscope.latency.source import LatencySource
+
+SECONDS = "seconds"
+"""The metric of a time."""
+PICOSECOND = 1e-12
+"""In seconds. Times are kept as whole numbers of it: sums of them are exact, up to a hundred days."""
+
+
+def picoseconds(seconds: float) -> int:
+    """The nearest whole number of picoseconds."""
+    return round(seconds / PICOSECOND)
+
+
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """Picoseconds by candidate, and what is to be said of them."""
+
+    found: Mapping[frozenset[Chain], int]
+    notes: Sequence[str]
+
+    def get(self, alternatives: frozenset[Chain], default: int) -> int:
+        """The time of what is there with some chain of candidates; weights alone take none."""
+        return self.found.get(alternatives, default)
+
+
+def times_of(graph: Graph, ops: Mapping[Chain, Sequence[Op]], source: LatencySource) -> Timed:
+    """The time of the ops of each chain of candidates, as a graph of their own."""
+    totals = {chain: source.total(Graph(graph.name, list(members))) for chain, members in ops.items() if members}
+    found = {frozenset([chain]): picoseconds(total.seconds) for chain, total in totals.items()}
+    notes = [f"seconds are those of {source.name}, each candidate by itself"]
+    unknown = sum(total.unknown for total in totals.values())
+    if unknown:
+        notes.append(f"the time of {unknown} ops is not known, so that all seconds are lower bounds: {_kinds(ops, totals, source)}")
+    return Timed(found, notes)
+
+
+def _kinds(ops: Mapping[Chain, Sequence[Op]], totals: Mapping[Chain, Estimate], source: LatencySource) -> str:
+    """Which kinds of ops a source does not know, where it knows ops; else what its totals say."""
+    members = [op for chain, found in ops.items() if chain in totals and totals[chain].unknown for op in found]
+    kinds = Counter(op.kind for op in members if source.estimate(op) is None)
+    if len(kinds) and len(kinds) < len({op.kind for op in members}):
+        return ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items(), key=lambda item: (-item[1], item[0])))
+    return "; ".join(dict.fromkeys(total.why for total in totals.values() if total.unknown))
