@@ -57,6 +57,13 @@ class Tree:
             inside = inside[node[inside] >= 0]
         return np.asarray(np.array(self.leaves)[~node], dtype=np.float64)
 
+    def at(self, row: Sequence[float]) -> float:
+        """The value of one row, which is faster than `of` for one."""
+        node = 0 if self.features else -1
+        while node >= 0:
+            node = self.lefts[node] if row[self.features[node]] <= self.thresholds[node] else self.rights[node]
+        return self.leaves[~node]
+
     def to_dict(self) -> dict[str, Any]:
         """The tree as plain data."""
         return {name: list(getattr(self, name)) for name in ("features", "thresholds", "lefts", "rights", "leaves")}
@@ -64,6 +71,9 @@ class Tree:
 
 def value_of(trees: Sequence[Tree], rows: Array) -> Array:
     """The sum over trees of the value of each row."""
+    if len(rows) == 1:
+        row = rows[0].tolist()
+        return np.array([sum(tree.at(row) for tree in trees)], dtype=np.float64)
     total = np.zeros(len(rows))
     for tree in trees:
         total += tree.of(rows)

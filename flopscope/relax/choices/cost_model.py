@@ -236,4 +236,6 @@ Amount = TypeVar("Amount", Tensor, int | float)
 
 def _scaled(metric: str, amount: Amount) -> Amount:
     """Times are kept as whole picoseconds."""
-    return amount * PICOSECOND if metric == SECONDS else amount
+    if metric != SECONDS:
+        return amount
+    return (amount.to(precision(amount.device)) if isinstance(amount, Tensor) else amount) * PICOSECOND

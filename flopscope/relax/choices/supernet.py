@@ -116,7 +116,7 @@ def _counted(
     tensors: Sequence[Tensor],
     values: Sequence[Value],
 ) -> tuple[dict[frozenset[Chain], Cost], set[int], dict[Chain, list[Op]]]:
-    """The cost of what is there if any one of some chains of candidates is taken, the ops that are no network's work, the others by chain."""
+    """The cost of what is there if any one of some chains of candidates is taken, the ops that no network has, the others by chain."""
     finder = MixingFinder(graph, watcher.places(), values)
     mixing, places = finder.found, finder.places
     owners = chains_of_parameters(supernet, choices)

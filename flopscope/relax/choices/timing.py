@@ -36,6 +36,8 @@ class Timed:
 
 def times_of(graph: Graph, ops: Mapping[Chain, Sequence[Op]], source: LatencySource) -> Timed:
     """The time of the ops of each chain of candidates, as a graph of their own."""
+    # An alias is another name of a value; nothing runs for it. The trace of a supernet has them where a candidate hands its input on.
+    ops = {chain: [op for op in members if op.kind != "alias"] for chain, members in ops.items()}
     totals = {chain: source.total(Graph(graph.name, list(members))) for chain, members in ops.items() if members}
     found = {frozenset([chain]): picoseconds(total.seconds) for chain, total in totals.items()}
     notes = [f"seconds are those of {source.name}, each candidate by itself"]
@@ -47,8 +49,8 @@ def times_of(graph: Graph, ops: Mapping[Chain, Sequence[Op]], source: LatencySou
 
 def _kinds(ops: Mapping[Chain, Sequence[Op]], totals: Mapping[Chain, Estimate], source: LatencySource) -> str:
     """Which kinds of ops a source does not know, where it knows ops; else what its totals say."""
-    members = [op for chain, found in ops.items() if chain in totals and totals[chain].unknown for op in found]
+    members = [op for found in ops.values() for op in found]
     kinds = Counter(op.kind for op in members if source.estimate(op) is None)
-    if len(kinds) and len(kinds) < len({op.kind for op in members}):
+    if kinds.total() < len(members):
         return ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items(), key=lambda item: (-item[1], item[0])))
     return "; ".join(dict.fromkeys(total.why for total in totals.values() if total.unknown))
