@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from flopscope.frontends.torch.choices import Chain
-from flopscope.graph import Graph, Op
+from flopscope.graph import Graph, Op, Tensor
 from flopscope.latency.estimate import Estimate
 from flopscope.latency.source import LatencySource
 
@@ -38,13 +38,32 @@ def times_of(graph: Graph, ops: Mapping[Chain, Sequence[Op]], source: LatencySou
     """The time of the ops of each chain of candidates, as a graph of their own."""
     # An alias is another name of a value; nothing runs for it. The trace of a supernet has them where a candidate hands its input on.
     ops = {chain: [op for op in members if op.kind != "alias"] for chain, members in ops.items()}
-    totals = {chain: source.total(Graph(graph.name, list(members))) for chain, members in ops.items() if members}
+    totals = {chain: source.total(alone(graph, members)) for chain, members in ops.items() if members}
     found = {frozenset([chain]): picoseconds(total.seconds) for chain, total in totals.items()}
     notes = [f"seconds are those of {source.name}, each candidate by itself"]
     unknown = sum(total.unknown for total in totals.values())
     if unknown:
         notes.append(f"the time of {unknown} ops is not known, so that all seconds are lower bounds: {_kinds(ops, totals, source)}")
     return Timed(found, notes)
+
+
+def alone(graph: Graph, members: Sequence[Op]) -> Graph:
+    """Some ops of a graph as a graph of their own: what they read from elsewhere are its inputs."""
+    values: dict[int, Tensor] = {}
+
+    def copied(value: Tensor, producer: int | None) -> Tensor:
+        if value.id not in values:
+            role = "input" if producer is None and value.role == "result" else value.role
+            values[value.id] = Tensor(value.id, value.type, role, producer, value.name, value.storage)
+        return values[value.id]
+
+    ops = []
+    for index, op in enumerate(members):
+        read = tuple(copied(value, None) for value in op.inputs)
+        made = tuple(copied(value, index) for value in op.outputs)
+        ops.append(Op(index, op.signature, read, made, op.scope, op.times, op.name))
+    outside = [value for value in values.values() if value.producer is None]
+    return Graph(graph.name, ops, outside, list_modules=graph.list_modules)
 
 
 def _kinds(ops: Mapping[Chain, Sequence[Op]], totals: Mapping[Chain, Estimate], source: LatencySource) -> str:
