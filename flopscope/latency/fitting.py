@@ -30,8 +30,8 @@ _WEIGHT: Final = 0.3
 """What a default weighs, against one measured model."""
 _OUTLIER: Final = 0.2
 """From this error of the logarithm on, a model counts less than by its square."""
-_MOST: Final = 1.5
-"""The largest part of a peak that is believed."""
+_MOST: Final = {"conv": 1.5}
+"""The largest part of a peak that is believed: 1, but for what Winograd's algorithm can do with fewer multiplications."""
 _START_OVERLAP: Final = 0.5
 _FOLDS: Final = 5
 _CONTRACTIONS: Final = len(CONTRACTIONS)
@@ -157,8 +157,8 @@ def _fitted(work: Work, measured: Array, start: Array, spread: Array) -> Array:
         return numpy.concatenate([numpy.log(work.seconds(numbers) / measured), _WEIGHT * (numbers - start) / spread])
 
     parts = _CONTRACTIONS + _FAMILIES
-    highest = numpy.concatenate([numpy.full(parts, math.log(_MOST)), numpy.full(len(start) - parts, numpy.inf)])
-    highest[parts - _FAMILIES : parts] = 0.0  # no op moves more than the bandwidth
+    highest = numpy.full(len(start), numpy.inf)
+    highest[:parts] = [math.log(_MOST.get(family, 1.0)) for family in CONTRACTIONS] + [0.0] * _FAMILIES
     found = least_squares(errors, start, bounds=(-numpy.inf, highest), loss="soft_l1", f_scale=_OUTLIER)
     numbers: Array = found.x
     return numbers

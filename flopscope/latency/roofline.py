@@ -115,7 +115,7 @@ def binding(timed: Sequence[Timed]) -> Binds | None:
     spent: dict[Binds, float] = {}
     for each in timed:
         spent[each.binds] = spent.get(each.binds, 0.0) + each.seconds
-    return max(spent, key=spent.__getitem__) if spent else None
+    return max(spent.items(), key=lambda item: item[1])[0] if spent else None
 
 
 def _alone(op: Op) -> Op:
