@@ -33,6 +33,8 @@ _OUTLIER: Final = 0.2
 _MOST: Final = {"conv": 1.5}
 """The largest part of a peak that is believed: 1, but for what Winograd's algorithm can do with fewer multiplications."""
 _START_OVERLAP: Final = 0.5
+_ALL_HIDDEN: Final = 1e12
+"""The odds of an overlap of 1."""
 _FOLDS: Final = 5
 _CONTRACTIONS: Final = len(CONTRACTIONS)
 _FAMILIES: Final = len(FAMILIES)
@@ -132,6 +134,16 @@ def calibrated(device: Device, work: Work, seconds: Sequence[float], why: str) -
     rank = min(len(errors), math.ceil(0.9 * (len(errors) + 1))) - 1
     found = _ceilings(device, _fitted(work, measured, start, spread))
     return replace(found, factor=math.exp(sorted(errors)[rank]), why=why, calibrated=True)
+
+
+def predicted(work: Work, ceilings: Ceilings) -> Array:
+    """The seconds that ceilings give for the work of models, in their order."""
+    import numpy
+
+    parts = [*(ceilings.compute[family] for family in CONTRACTIONS), *(ceilings.bandwidth[family] for family in _order())]
+    odds = ceilings.overlap / (1 - ceilings.overlap) if ceilings.overlap < 1 else _ALL_HIDDEN
+    with numpy.errstate(divide="ignore"):
+        return work.seconds(numpy.log([*parts, ceilings.launch_seconds, ceilings.cache_speedup, odds]))
 
 
 def _defaults(device: Device) -> tuple[Array, Array]:

@@ -239,8 +239,9 @@ def _draw_kernels(axes: Axes, timed: list[Timed], whole: float) -> None:
         points = [_point(each) for each in own]
         sizes = [max(_SMALLEST, min(_LARGEST, 6000 * each.seconds / whole)) for each in own]
         label = f"{family}  {100 * spent[family] / whole:.0f} %"
-        look: dict[str, Any] = {"c": _FAMILY_COLORS[family], "alpha": 0.55, "linewidths": 0.4, "edgecolors": "white", "label": label}
-        axes.scatter(*zip(*points, strict=True), s=sizes, **look)
+        look: dict[str, Any] = {"alpha": 0.55, "linewidths": 0.4, "edgecolors": "white", "label": label}
+        xs, ys = [x for x, _ in points], [y for _, y in points]
+        axes.scatter(xs, ys, sizes, _FAMILY_COLORS[family], **look)
     for handle in axes.collections:
         handle.set_zorder(3)
     axes.set_xscale("log")
@@ -263,12 +264,15 @@ def _draw_ceilings(axes: Axes, source: Roofline, timed: list[Timed]) -> None:
     achieved = numpy.minimum(peak * best, bandwidth * fastest * xs)
     what = "calibrated, at best" if ceilings.calibrated else "assumed, at best"
     axes.plot(xs, achieved, color="#222222", linewidth=1.2, linestyle="--", zorder=2, label=what)
+    if any(each.kernel.cache_bytes for each in timed):
+        cached = numpy.minimum(peak * best, bandwidth * fastest * ceilings.cache_speedup * xs)
+        axes.plot(xs, cached, color="#888888", linewidth=1.0, linestyle=":", zorder=2, label="from the cache")
     axes.set_xlim(left, right)
     lowest = min(_point(each)[1] for each in timed)
-    axes.set_ylim(max(lowest / 3, peak / 1e6), peak * 3)
+    axes.set_ylim(max(lowest / 8, peak / 1e6), peak * 3)
     axes.yaxis.set_major_formatter(EngFormatter(sep=" "))
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    engineering = EngFormatter(sep=" ")
+    engineering = EngFormatter(places=1, sep=" ")
     style: dict[str, Any] = {"textcoords": "offset points", "ha": "right", "fontsize": 8.5}
     axes.annotate(f"{dtypes[-1]}: {engineering(peak)}FLOP/s", (right, peak), xytext=(-4, 4), **style)
     x = left * (peak / bandwidth / left) ** 0.6
@@ -276,17 +280,22 @@ def _draw_ceilings(axes: Axes, source: Roofline, timed: list[Timed]) -> None:
 
 
 def _label_longest(axes: Axes, found: Latency, timed: list[Timed], whole: float) -> None:
-    """The names of the three longest kernels."""
-    labelled: set[str] = set()
-    for each in sorted(timed, key=lambda each: -each.seconds):
-        op = found.graph.ops[each.kernel.ops[0]]
-        name = op.scope or op.target
-        if name in labelled or len(labelled) == _MOST_NAMED:
-            continue
-        labelled.add(name)
-        text = f"{name} ({100 * each.seconds / whole:.1f} %)"
-        place: dict[str, Any] = {"xytext": (14, -16 - 13 * len(labelled)), "textcoords": "offset points", "fontsize": 8, "color": "#333333"}
-        axes.annotate(text, _point(each), arrowprops={"arrowstyle": "-", "color": "#999999", "linewidth": 0.7}, zorder=6, **place)
+    """The longest kernel of each of the three families that take longest."""
+    spent: dict[str, float] = {}
+    for each in timed:
+        spent[each.kernel.family] = spent.get(each.kernel.family, 0.0) + each.seconds
+    for family in sorted(spent, key=lambda name: -spent[name])[:_MOST_NAMED]:
+        longest = max((each for each in timed if each.kernel.family == family), key=lambda each: each.seconds)
+        op = found.graph.ops[longest.kernel.ops[0]]
+        text = f"{op.target.rpartition('::')[2]} in {op.scope or 'the model itself'} ({100 * longest.seconds / whole:.1f} %)"
+        is_right = _point(longest)[0] > axes.get_xlim()[1] / 20
+        place: dict[str, Any] = {
+            "xytext": (-10 if is_right else 18, -26),
+            "textcoords": "offset points",
+            "ha": "right" if is_right else "left",
+        }
+        arrow = {"arrowstyle": "-", "color": "#999999", "linewidth": 0.7}
+        axes.annotate(text, _point(longest), fontsize=8, color="#333333", zorder=6, arrowprops=arrow, **place)
 
 
 _MOST_NAMED = 3

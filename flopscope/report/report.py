@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from flopscope.analyses import totals
@@ -175,7 +176,7 @@ class Report:
 
     def latency(
         self,
-        on: str | Device | LatencySource,
+        on: str | Path | Device | LatencySource,
         *,
         ceilings: Ceilings | None = None,
         runtime: Runtime = "eager",
@@ -192,14 +193,14 @@ class Report:
         Raises:
             OptionError: there is no such device, runtime or precision, or a source of times was given options of a device.
         """
-        if not isinstance(on, str | Device):
+        if not isinstance(on, str | Path | Device):
             if ceilings is not None or runtime != "eager" or amp is not None:
                 raise OptionError(f"ceilings, runtime and amp belong to a device, but the times are from {on.name}")
             return Latency(self._graph, on)
         return Latency(self._graph, Roofline(on, ceilings, runtime=runtime, amp=amp))
 
     def energy(
-        self, on: str | Device, *, ceilings: Ceilings | None = None, runtime: Runtime = "eager", amp: Amp | None = None
+        self, on: str | Path | Device, *, ceilings: Ceilings | None = None, runtime: Runtime = "eager", amp: Amp | None = None
     ) -> EnergyReport:
         """The energy of the call on a device between two bounds: what arithmetic and movement take, and what the device may draw meanwhile.
 
