@@ -17,6 +17,7 @@ from flopscope.cli.advise import advise
 from flopscope.cli.asking import Asked, model_options, output_options
 from flopscope.cli.explain import conventions, doctor, explain, why
 from flopscope.cli.fit import fit
+from flopscope.cli.latency import devices, energy, latency
 from flopscope.cli.memory import memory
 from flopscope.cli.output import emit, patience, results_only
 from flopscope.cli.sweep import sweep
@@ -140,7 +141,7 @@ def compare(specs: Sequence[str], asked: Asked, style: str, output: Path | None,
     emit(text, output)
 
 
-for command in (memory, train, fit, advise, sweep, explain, why, doctor, conventions):
+for command in (memory, train, fit, latency, energy, devices, advise, sweep, explain, why, doctor, conventions):
     main.add_command(command)
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
 from flopscope.errors import OptionError
-from flopscope.latency.device import Device
+from flopscope.latency.device import Device, device_names
+from flopscope.latency.device import device as find_device
 from flopscope.latency.families import CONTRACTIONS, FAMILIES
 
 COMPUTE: Final = {"conv": 0.6, "conv1x1": 0.6, "depthwise": 0.2, "grouped": 0.2, "matmul": 0.6, "attention": 0.4}
@@ -72,6 +74,24 @@ def assumed(device: Device) -> Ceilings:
         cache_speedup=speedup if speedup > 1 else CACHE_SPEEDUP,
         factor=UNCALIBRATED[device.kind],
     )
+
+
+def file_name(device_name: str, runtime: str, amp: str | None) -> str:
+    """Where the ceilings of a device are kept, for one way to use it."""
+    return f"{device_name}-{runtime}-{amp or 'float32'}.json"
+
+
+def known(device: Device, runtime: str, amp: str | None) -> Ceilings:
+    """The ceilings that flopscope has of a device that it knows, used in this way; where it has none, assumed ones."""
+    if device != _own(device.name):
+        return assumed(device)
+    name = file_name(device.name, runtime, amp)
+    entry = resources.files("flopscope.latency") / "calibrated" / name
+    return parse_ceilings(json.loads(entry.read_text(encoding="utf-8")), name) if entry.is_file() else assumed(device)
+
+
+def _own(name: str) -> Device | None:
+    return find_device(name) if name in device_names() else None
 
 
 def read_ceilings(path: Path) -> Ceilings:

@@ -30,9 +30,11 @@ _WEIGHT: Final = 0.3
 """What a default weighs, against one measured model."""
 _OUTLIER: Final = 0.2
 """From this error of the logarithm on, a model counts less than by its square."""
-_MOST: Final = 1.5
-"""The largest part of a peak that is believed."""
+_MOST: Final = {"conv": 1.5}
+"""The largest part of a peak that is believed: 1, but for what Winograd's algorithm can do with fewer multiplications."""
 _START_OVERLAP: Final = 0.5
+_ALL_HIDDEN: Final = 1e12
+"""The odds of an overlap of 1."""
 _FOLDS: Final = 5
 _CONTRACTIONS: Final = len(CONTRACTIONS)
 _FAMILIES: Final = len(FAMILIES)
@@ -134,6 +136,16 @@ def calibrated(device: Device, work: Work, seconds: Sequence[float], why: str) -
     return replace(found, factor=math.exp(sorted(errors)[rank]), why=why, calibrated=True)
 
 
+def predicted(work: Work, ceilings: Ceilings) -> Array:
+    """The seconds that ceilings give for the work of models, in their order."""
+    import numpy
+
+    parts = [*(ceilings.compute[family] for family in CONTRACTIONS), *(ceilings.bandwidth[family] for family in _order())]
+    odds = ceilings.overlap / (1 - ceilings.overlap) if ceilings.overlap < 1 else _ALL_HIDDEN
+    with numpy.errstate(divide="ignore"):
+        return work.seconds(numpy.log([*parts, ceilings.launch_seconds, ceilings.cache_speedup, odds]))
+
+
 def _defaults(device: Device) -> tuple[Array, Array]:
     import numpy
 
@@ -157,8 +169,8 @@ def _fitted(work: Work, measured: Array, start: Array, spread: Array) -> Array:
         return numpy.concatenate([numpy.log(work.seconds(numbers) / measured), _WEIGHT * (numbers - start) / spread])
 
     parts = _CONTRACTIONS + _FAMILIES
-    highest = numpy.concatenate([numpy.full(parts, math.log(_MOST)), numpy.full(len(start) - parts, numpy.inf)])
-    highest[parts - _FAMILIES : parts] = 0.0  # no op moves more than the bandwidth
+    highest = numpy.full(len(start), numpy.inf)
+    highest[:parts] = [math.log(_MOST.get(family, 1.0)) for family in CONTRACTIONS] + [0.0] * _FAMILIES
     found = least_squares(errors, start, bounds=(-numpy.inf, highest), loss="soft_l1", f_scale=_OUTLIER)
     numbers: Array = found.x
     return numbers

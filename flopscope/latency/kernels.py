@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Final, Literal, get_args
 
 from flopscope.cost import Cost
 from flopscope.errors import OptionError
@@ -13,6 +13,8 @@ from flopscope.latency.families import FUSIBLE, family_of
 from flopscope.latency.precision import Widths, autocast_widths
 from flopscope.rules import price
 
+_KEPT: Final = ("parameter", "buffer", "constant")
+"""What is there before the first op, in every run."""
 Runtime = Literal["eager", "compile"]
 Amp = Literal["float16", "bfloat16"]
 
@@ -121,7 +123,7 @@ def _casts(op: Op, widths: Widths) -> Iterator[_Draft]:
     """The casts that autocast puts before an op, all as one kernel."""
     for elements, is_weight in ((widths.cast_elements.get(op.index, 0), False), (widths.weight_elements.get(op.index, 0), True)):
         if elements:
-            source = next((value for value in op.inputs if (value.role in ("parameter", "buffer")) == is_weight), op.inputs[0])
+            source = next((value for value in op.inputs if (value.role in _KEPT) == is_weight), op.inputs[0])
             touches = [_Touch(_owner(source), 4 * elements, is_weight, False), _Touch(-1 - op.index, 2 * elements, False, True)]
             yield _Draft([op.index], "movement", "float32", 0, 0, touches, op.times, elements=elements, outputs={-1 - op.index})
 
@@ -141,7 +143,7 @@ def _owner(value: Tensor) -> int:
 def _touches(op: Op, cost: Cost, widths: Widths | None) -> list[_Touch]:
     """The bytes of each value, so that they add up to those of the op's rule, in the widths that they have."""
     is_half = widths is not None and op.index in widths.halves
-    read = [_Touch(_owner(value), _bytes(value, widths, is_half), value.role in ("parameter", "buffer"), False) for value in op.inputs]
+    read = [_Touch(_owner(value), _bytes(value, widths, is_half), value.role in _KEPT, False) for value in op.inputs]
     written = [_Touch(_owner(value), _bytes(value, widths, is_half), False, True) for value in op.outputs]
     _scale(read, cost.bytes_read, sum(value.type.bytes(value.type.stored_elements) for value in op.inputs))
     _scale(written, cost.bytes_written, sum(value.type.bytes(value.type.stored_elements) for value in op.outputs))

@@ -76,7 +76,7 @@ def _cast(given: list[Tensor], by_value: Mapping[int, int], seen: set[int]) -> t
     for value in given:
         if by_value.get(value.id, _FULL) == _HALF or value.id in seen:
             continue
-        if value.role in ("parameter", "buffer"):
+        if value.role in ("parameter", "buffer", "constant"):
             seen.add(value.id)
             weights += value.type.stored_elements
         else:

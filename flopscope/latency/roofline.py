@@ -10,10 +10,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from flopscope.graph import Graph, Op
-from flopscope.latency.ceilings import VECTOR, Ceilings, assumed
+from flopscope.latency.ceilings import VECTOR, Ceilings, known
 from flopscope.latency.device import Device, device
 from flopscope.latency.estimate import Estimate
 from flopscope.latency.kernels import Amp, Kernel, Runtime, check_runtime, kernels
@@ -46,13 +47,13 @@ class Roofline:
     """A `flopscope.latency.source.LatencySource` that knows nothing but a device and its ceilings."""
 
     def __init__(
-        self, device_or_name: Device | str, ceilings: Ceilings | None = None, *, runtime: Runtime = "eager", amp: Amp | None = None
+        self, device_or_name: Device | Path | str, ceilings: Ceilings | None = None, *, runtime: Runtime = "eager", amp: Amp | None = None
     ) -> None:
         """Describe a device, and how it is used.
 
         Args:
             device_or_name: a device, its name, or a TOML file.
-            ceilings: what it achieves; by default assumed parts of its peaks, with a wide error bar.
+            ceilings: what it achieves; by default as it was calibrated, or else assumed parts of its peaks, with a wide bar.
             runtime: ``"eager"``, or ``"compile"``, which fuses elementwise ops.
             amp: mixed precision, for graphs that were traced in float32.
 
@@ -61,7 +62,7 @@ class Roofline:
         """
         check_runtime(runtime, amp)
         self.device = device(device_or_name)
-        self.ceilings = ceilings if ceilings is not None else assumed(self.device)
+        self.ceilings = ceilings if ceilings is not None else known(self.device, runtime, amp)
         self.runtime: Runtime = runtime
         self.amp: Amp | None = amp
 
@@ -115,7 +116,7 @@ def binding(timed: Sequence[Timed]) -> Binds | None:
     spent: dict[Binds, float] = {}
     for each in timed:
         spent[each.binds] = spent.get(each.binds, 0.0) + each.seconds
-    return max(spent, key=spent.__getitem__) if spent else None
+    return max(spent.items(), key=lambda item: item[1])[0] if spent else None
 
 
 def _alone(op: Op) -> Op:
