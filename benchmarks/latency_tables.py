@@ -7,6 +7,7 @@ the root mean square error of one; on FBNet, what a sum over layers leaves over 
 
 from __future__ import annotations
 
+import argparse
 import csv
 import gzip
 import json
@@ -30,6 +31,7 @@ from flopscope.latency.spaces import FBNET_OPERATIONS, cell_features, cell_of, c
 Array = NDArray[np.float64]
 PAPER = {"mobile": 78, "cpu": 116, "gpu": 124}
 """Milliseconds on a Pixel 1: Cai et al. 2019, arXiv:1812.00332, table 4."""
+RESULTS = Path("benchmarks/results/latency_tables.json")
 TRAINED_ON = 500
 SEEDS = (0, 1, 2)
 NEAR_ZERO = 0.05
@@ -93,21 +95,21 @@ def _narrowed(blocks: Sequence[Block]) -> list[Block]:
 
 
 def once_for_all(data: Path) -> list[dict[str, Any]]:
-    """Networks of Once-for-All through its Note 10 tables, at the sizes of images that it has tables for."""
+    """Networks of Once-for-All, none of whose blocks were seen, by what the Note 10 tables and the Pixel 1 table teach a predictor."""
+    entries = [entry for path in sorted((data / "ofa").glob("note10_*.yaml")) for entry in _entries(BlockTable.load(path))]
+    note10 = Predictor.fit([block for block, _ in entries], [estimate.seconds for _, estimate in entries], "learned from Note 10 tables")
+    pixel1 = _learned(BlockTable.load(data / "proxylessnas" / "mobile_trim.yaml"))
     found = []
-    tables_by_size = {size: BlockTable.load(data / "ofa" / f"note10_{size}_lookup_table.yaml") for size in (160, 176, 192, 208, 224)}
-    entries = [entry for table in tables_by_size.values() for entry in _entries(table)]
-    predictor = Predictor.fit([block for block, _ in entries], [estimate.seconds for _, estimate in entries], "learned from Note 10 tables")
-    for path in sorted((data / "ofa").glob("note10*.net.config")):
-        size = image_size_of(path.with_name(path.name.replace(".net.", ".run.")))
-        blocks = blocks_of_config(path, size, middle=True)
-        known = tables_by_size[size].total_of(blocks) if size in tables_by_size else None
-        total = predictor.total_of(blocks)
-        measured = float(path.name.split("lat-")[1].split("ms")[0])
-        exact = known.seconds * 1e3 if known is not None and not known.partial else None
-        row = {"network": path.name.split("_top1")[0], "image": size, "measured_ms": measured, "table_ms": exact}
-        found.append({**row, "predicted_ms": total.seconds * 1e3, "low_ms": total.low * 1e3, "high_ms": total.high * 1e3})
-    _show("Once-for-All's networks on a Note 10 (ms)", found)
+    for device, predictor in (("note10", note10), ("pixel1", pixel1)):
+        for path in sorted((data / "ofa").glob(f"{device}_lat*.net.config")):
+            size = image_size_of(path.with_name(path.name.replace(".net.", ".run.")))
+            blocks = blocks_of_config(path, size, middle=True)
+            total = predictor.total_of(blocks)
+            measured = float(path.name.split("lat-")[1].split("ms")[0])
+            row = {"network": path.name.split("_top1")[0], "image": size, "mmacs": sum(block.cost.macs for block in blocks) / 1e6}
+            times = {"measured_ms": measured, "predicted_ms": total.seconds * 1e3, "low_ms": total.low * 1e3, "high_ms": total.high * 1e3}
+            found.append({**row, **times, "error": total.seconds * 1e3 / measured - 1, "unknown_blocks": total.unknown})
+    _show("Once-for-All's networks (ms)", found)
     return found
 
 
@@ -266,5 +268,15 @@ def _show(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
     print(f"{title}\n\n{tabulate([dict(row) for row in rows], headers='keys', tablefmt='github', floatfmt='.3f')}\n", flush=True)
 
 
+def main() -> None:
+    """Print the tables and write what is in them as JSON."""
+    parser = argparse.ArgumentParser("python -m benchmarks.latency_tables", description=__doc__)
+    parser.add_argument("--json", type=Path, default=RESULTS, help=f"where the results go (default {RESULTS})")
+    options = parser.parse_args()
+    found = tables()
+    options.json.parent.mkdir(parents=True, exist_ok=True)
+    options.json.write_text(json.dumps(found, indent=2) + "\n")
+
+
 if __name__ == "__main__":
-    print(json.dumps(tables()["seconds"]))
+    main()

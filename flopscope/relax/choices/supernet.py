@@ -65,8 +65,8 @@ def latency_model(supernet: nn.Module, source: LatencySource, *args: Any, **kwar
     """As `cost_model`, with the time of a source as one more metric: ``model("seconds")`` is the expected latency, with a derivative.
 
     That is ``E[lat] = sum over choices of sum_j p_j F(o_j)`` (Cai et al. 2019, arXiv:1812.00332, eq. 5 and 6), plus what lies outside every
-    choice. F is the source's `total` of a candidate by itself, so nothing is fused, or kept in a cache, across its border. Times are added up as
-    whole picoseconds. Ops whose time the source does not know make the seconds a lower bound, and a note says which.
+    choice. F is the source's `total` of a candidate by itself, so nothing is fused, or kept in a cache, across its border. Times are
+    added up as whole picoseconds. Ops whose time the source does not know make the seconds a lower bound, and a note says which.
 
     Args:
         supernet: as in `cost_model`.
