@@ -206,7 +206,8 @@ class Latency:
         found = self.total
         least = "at least " if found.partial else ""
         binds = f", most of it bound by {self.binds}" if self.binds else ""
-        bar = f"{time_text(found.low)} to {time_text(found.high)} (nine in ten)"
+        holds = "for what is known" if found.partial else "nine in ten"
+        bar = f"{time_text(found.low)} to {time_text(found.high)} ({holds})"
         return "\n".join([f"{self.name}: {least}{time_text(found.seconds)}, {bar}{binds}", self.source.name, *self.notes]) + "\n"
 
     @property
