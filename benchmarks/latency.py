@@ -1,4 +1,4 @@
-"""How well times are told: ``python -m benchmarks.latency timm``.
+"""How well times are told: ``python -m benchmarks.latency timm`` or ``tables``.
 
 ``timm``: the published throughputs of timm's models on an RTX 3090, an RTX 4090 and an i9-10940X (``latency/timm-*.csv`` in
 FLOPSCOPE_DATA). The roofline of each device is calibrated on a random tenth of the models and predicts the rest, for several draws. Beside
@@ -6,6 +6,9 @@ it stand a roofline without calibration, and baselines that know the multiply-ac
 lists them: powers of these, fitted to the same tenth with the same softened error. Models are traced once, at the table's batches, in
 float32; where the table was measured under autocast, `flopscope.latency.precision` follows the types. ``benchmarks/results`` keeps the
 kernels.
+
+``tables``: published tables of blocks against the latencies of published networks, and predictors that learn from 500 networks of
+NAS-Bench-201 and FBNet: `benchmarks.latency_tables`.
 """
 
 from __future__ import annotations
@@ -255,10 +258,15 @@ def save_ceilings(folder: Path) -> None:
 def main() -> None:
     """Run a proof."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("proof", choices=("timm",))
+    parser.add_argument("proof", choices=("timm", "tables"))
     parser.add_argument("--seeds", type=int, default=10, help="how many random tenths")
     parser.add_argument("--save-ceilings", type=Path, help="write the ceilings of all models into this folder too")
     asked = parser.parse_args()
+    if asked.proof == "tables":
+        from benchmarks.latency_tables import tables
+
+        tables()
+        return
     timm(asked.seeds)
     if asked.save_ceilings is not None:
         save_ceilings(asked.save_ceilings)

@@ -1,13 +1,13 @@
 """Published tables of latencies: what a block table says of published networks, and what a predictor learns from 500 networks.
 
-Times of networks are in milliseconds, as the papers and the data give them. Nothing is measured here. ``floor_ms`` is what no predictor can
-be expected to beat: on NAS-Bench-201, by how much the times of cells differ that run the same operations (their inner nodes exchanged), as
-the root mean square error of one; on FBNet, what a sum over layers leaves over that was fitted to all networks.
+It is the proof ``tables`` of `benchmarks.latency`. Times of networks are in milliseconds, as the papers and
+the data give them. Nothing is measured here. ``floor_ms`` is what no predictor can be expected to beat: on NAS-Bench-201, by how much the
+times of cells differ that run the same operations (their inner nodes exchanged), as the root mean square error of one; on FBNet, what a
+sum over layers leaves over that was fitted to all networks.
 """
 
 from __future__ import annotations
 
-import argparse
 import csv
 import gzip
 import json
@@ -31,7 +31,7 @@ from flopscope.latency.spaces import FBNET_OPERATIONS, cell_features, cell_of, c
 Array = NDArray[np.float64]
 PAPER = {"mobile": 78, "cpu": 116, "gpu": 124}
 """Milliseconds on a Pixel 1: Cai et al. 2019, arXiv:1812.00332, table 4."""
-RESULTS = Path("benchmarks/results/latency_tables.json")
+RESULTS = Path(__file__).parent / "results" / "latency_tables.json"
 TRAINED_ON = 500
 SEEDS = (0, 1, 2)
 NEAR_ZERO = 0.05
@@ -39,7 +39,7 @@ NEAR_ZERO = 0.05
 
 
 def tables() -> dict[str, Any]:
-    """Print and return everything."""
+    """Print everything, and keep it as JSON."""
     folder = os.environ.get("FLOPSCOPE_DATA")
     if not folder:
         raise SystemExit("FLOPSCOPE_DATA names no folder with published data")
@@ -49,6 +49,8 @@ def tables() -> dict[str, Any]:
     for space, rows in (("nasbench201", _nasbench201(data)), ("fbnet", _fbnet(data))):
         found[space] = list(_devices(space, *rows))
     found["seconds"] = round(time.perf_counter() - start, 1)
+    RESULTS.parent.mkdir(parents=True, exist_ok=True)
+    RESULTS.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     return found
 
 
@@ -266,17 +268,3 @@ def _spearman(one: Array, other: Array) -> float:
 
 def _show(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
     print(f"{title}\n\n{tabulate([dict(row) for row in rows], headers='keys', tablefmt='github', floatfmt='.3f')}\n", flush=True)
-
-
-def main() -> None:
-    """Print the tables and write what is in them as JSON."""
-    parser = argparse.ArgumentParser("python -m benchmarks.latency_tables", description=__doc__)
-    parser.add_argument("--json", type=Path, default=RESULTS, help=f"where the results go (default {RESULTS})")
-    options = parser.parse_args()
-    found = tables()
-    options.json.parent.mkdir(parents=True, exist_ok=True)
-    options.json.write_text(json.dumps(found, indent=2) + "\n")
-
-
-if __name__ == "__main__":
-    main()

@@ -23,6 +23,8 @@ FEWEST = 10
 """Rows. With fewer there is nothing to hold out."""
 _LONGEST = 1e9
 """Seconds. Nothing takes longer."""
+_MOST_RATIO = 50.0
+"""The logarithm of a ratio: what is further off than this is no prediction."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,9 @@ class Regression:
         """Seconds by row."""
         line = np.maximum(self.intercept + rows @ np.array(self.weights), self.floor)
         beside = self.trust * value_of(self.trees, rows)
-        return np.asarray(line * np.exp(beside) if self.residual == "ratio" else np.maximum(line + beside, self.floor))
+        if self.residual == "ratio":
+            return np.asarray(line * np.exp(np.clip(beside, -_MOST_RATIO, _MOST_RATIO)))
+        return np.asarray(np.maximum(line + beside, self.floor))
 
     def estimate(self, features: Mapping[str, float], why: str) -> Estimate:
         """The time of one row, given by the names of its features; those that are left out are zero."""
@@ -84,6 +88,8 @@ class Regression:
         if not all(type(value) in (int, float) and abs(value) <= _LONGEST for value in (*weights, *numbers.values())):
             raise InputError("a weight, or a bound of its error, is no number of a sensible size")
         in_order = numbers["below"] <= 0 <= numbers["above"] and 0 <= numbers["trust"] <= 1 and numbers["floor"] >= 0
+        if residual == "ratio" and max(-numbers["below"], numbers["above"]) > _MOST_RATIO:
+            raise InputError(f"the bounds of its error are further apart than exp({_MOST_RATIO})")
         if residual not in ("ratio", "difference") or not in_order or not isinstance(trees, list):
             raise InputError("its kind of residual, its floor, its trust in trees or the bounds of its error are out of range")
         return Regression(names, residual, trees=tuple(tree_from(tree, len(names)) for tree in trees), weights=weights, **numbers)

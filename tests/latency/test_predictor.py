@@ -151,6 +151,7 @@ def _leaves(content: Any) -> None:
         (lambda content: content["regression"]["weights"].pop(), "a weight for each feature"),
         (lambda content: content["regression"].update(below=1.0), "out of range"),
         (lambda content: content["regression"].update(above=float("nan")), "no number of a sensible size"),
+        (lambda content: content["regression"].update(above=1e6), "further apart"),
         (lambda content: content["regression"].update(residual="eval"), "out of range"),
         (lambda content: content["regression"].pop("trust"), "a part of it is missing"),
         (lambda content: content.update(format="pickle"), "cannot read: 'pickle'"),
