@@ -7,6 +7,7 @@ import csv
 import gzip
 import json
 import math
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import pytest
 import torch
 from torch import nn
 
-from flopscope.errors import InputError, OptionError
+from flopscope.errors import InputError, MissingPackageError, OptionError
 from flopscope.frontends.torch.trace import trace
 from flopscope.graph import Op
 from flopscope.latency.block import Block
@@ -129,6 +130,16 @@ def test_a_predictor_is_kept_as_numbers(predictor: Predictor, tmp_path: Path) ->
         predictor.save(tmp_path / "none" / "p.json")
     with pytest.raises(OptionError, match="cannot read"):
         Predictor.load(tmp_path / "none")
+
+
+def test_predicting_from_a_file_needs_no_lightgbm(predictor: Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    predictor.save(tmp_path / "p.json")
+    asked = convolutions([(9, 9, 3, 11)])[0]
+    wanted = predictor.estimate(asked)
+    monkeypatch.setitem(sys.modules, "lightgbm", None)
+    assert Predictor.load(tmp_path / "p.json").estimate(asked) == wanted
+    with pytest.raises(MissingPackageError, match=r"pip install 'flopscope\[latency\]'"):
+        Predictor.fit(convolutions(SIZES), SECONDS)
 
 
 def _loops(content: Any) -> None:
