@@ -35,6 +35,8 @@ _MOST: Final = {"conv": 1.5}
 _START_OVERLAP: Final = 0.5
 _ALL_HIDDEN: Final = 1e12
 """The odds of an overlap of 1."""
+_LEAST_LAUNCHES: Final = 0.05
+"""Where launches take less of the time than this, their overhead is not told by it."""
 _FOLDS: Final = 5
 _CONTRACTIONS: Final = len(CONTRACTIONS)
 _FAMILIES: Final = len(FAMILIES)
@@ -133,7 +135,18 @@ def calibrated(device: Device, work: Work, seconds: Sequence[float], why: str) -
         errors += numpy.abs(numpy.log(work.only(out).seconds(numbers) / measured[out])).tolist()
     rank = min(len(errors), math.ceil(0.9 * (len(errors) + 1))) - 1
     found = _ceilings(device, _fitted(work, measured, start, spread))
-    return replace(found, factor=math.exp(sorted(errors)[rank]), why=why, calibrated=True)
+    factor = math.exp(sorted(errors)[rank])
+    tells_launches = _part_of_launches(work, found, measured) >= _LEAST_LAUNCHES
+    launch_factor = factor if tells_launches else max(factor, assumed(device).launch_factor)
+    return replace(found, factor=factor, launch_factor=launch_factor, why=why, calibrated=True)
+
+
+def _part_of_launches(work: Work, found: Ceilings, measured: Array) -> float:
+    """The part of their time that half of the models spend on launches, or more."""
+    import numpy
+
+    launches = numpy.bincount(work.model, work.launches, work.models) * found.launch_seconds
+    return float(numpy.median(launches / measured))
 
 
 def predicted(work: Work, ceilings: Ceilings) -> Array:

@@ -113,8 +113,12 @@ class Roofline:
         return Estimate(found.seconds, min(found.low, apart.low), max(found.high, apart.high), self.ceilings.why, unknown)
 
     def of(self, timed: Sequence[Timed], factor: float) -> Estimate:
-        """The time of some kernels together, known up to a factor, and what takes most of it."""
-        return Estimate.within(math.fsum(each.seconds for each in timed), factor, binding(timed) or "")
+        """The time of some kernels together, known up to a factor, and what takes most of it. Launches may be known less well."""
+        launch = math.fsum(each.launch_seconds for each in timed)
+        seconds = math.fsum(each.seconds for each in timed)
+        launches = Estimate.within(launch, max(factor, self.ceilings.launch_factor))
+        both = Estimate.within(max(0.0, seconds - launch), factor) + launches
+        return Estimate(both.seconds, both.low, both.high, binding(timed) or "")
 
 
 def binding(timed: Sequence[Timed]) -> Binds | None:
