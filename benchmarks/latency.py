@@ -17,6 +17,7 @@ import argparse
 import csv
 import json
 import os
+import re
 import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -156,7 +157,7 @@ def timm(seeds: int = 10) -> dict[str, Any]:
     for name in TABLES:
         found = _of_table(name, [row for row in read_table(name) if (_how(name), row.key) in kernels], kernels, seeds)
         results[name] = found
-        for way in ("roofline", "not calibrated", "MACs alone", "activations alone"):
+        for way in ("roofline", "roofline, families apart", "not calibrated", "MACs alone", "activations alone"):
             facts = found[way]
             covered = f"{100 * facts['covered']:.0f} %" if "covered" in facts else ""
             rows.append([name.removeprefix("timm-"), way, found["models"], *(f"{facts[key]:.3f}" for key in ("spearman", "spearman_worst")),
@@ -187,7 +188,8 @@ def _of_table(name: str, rows: Sequence[Measured], kernels: Any, seeds: int) -> 
     for seed in range(seeds):
         order = numpy.random.default_rng(seed).permutation(len(rows))
         known, rest = order[: len(rows) // 10], order[len(rows) // 10 :]
-        ceilings = calibrated(on, work.only(known.tolist()), measured[known].tolist(), f"{len(known)} models of {name}")
+        relatives = [_family(rows[i]) for i in known]
+        ceilings = calibrated(on, work.only(known.tolist()), measured[known].tolist(), "", relatives)
         told = predicted(work, ceilings)
         if seed == 0:
             ratios = [(row.key, float(real / said)) for i in rest for row, real, said in [(rows[i], measured[i], told[i])]]
@@ -200,8 +202,49 @@ def _of_table(name: str, rows: Sequence[Measured], kernels: Any, seeds: int) -> 
             if factor is not None:
                 facts["covered"] = float(numpy.mean(numpy.abs(numpy.log(answer[rest] / measured[rest])) <= numpy.log(factor)))
             ways.setdefault(way, []).append(facts)
+    apart = _families_apart(name, rows, work, seeds)
     ratios.sort(key=lambda item: -abs(numpy.log(item[1])))
-    return {"models": len(rows), "seeds": seeds, "furthest": ratios[:12], **{way: _summary(facts) for way, facts in ways.items()}}
+    return {
+        "models": len(rows),
+        "seeds": seeds,
+        "furthest": ratios[:12],
+        "roofline, families apart": apart,
+        **{way: _summary(facts) for way, facts in ways.items()},
+    }
+
+
+def _families_apart(name: str, rows: Sequence[Measured], work: Any, seeds: int) -> dict[str, float]:
+    """The same where the tenth is of whole families (names that begin with the same letters), so that no relative of a model is known."""
+    import numpy
+
+    from flopscope.latency.device import device
+    from flopscope.latency.fitting import calibrated, predicted
+
+    families: dict[str, list[int]] = {}
+    for number, row in enumerate(rows):
+        families.setdefault(_family(row), []).append(number)
+    measured, images = numpy.array([row.seconds for row in rows]), numpy.array([row.batch for row in rows])
+    facts = []
+    for seed in range(seeds):
+        names = numpy.random.default_rng(seed).permutation(sorted(families))
+        known: list[int] = []
+        for family in names:
+            if len(known) < len(rows) // 10:
+                known += families[family]
+        rest = numpy.setdiff1d(numpy.arange(len(rows)), known)
+        relatives = [_family(rows[i]) for i in known]
+        ceilings = calibrated(device(TABLES[name][0]), work.only(known), measured[known].tolist(), "", relatives)
+        told = predicted(work, ceilings)
+        found = _judged(told[rest], measured[rest], images[rest])
+        found["covered"] = float(numpy.mean(numpy.abs(numpy.log(told[rest] / measured[rest])) <= numpy.log(ceilings.factor)))
+        facts.append(found)
+    return _summary(facts)
+
+
+def _family(row: Measured) -> str:
+    """What the name of a model begins with: its letters."""
+    found = re.match("[a-z]*", row.key[0].removeprefix("tf_"))
+    return found.group() if found else ""
 
 
 def _judged(told: Any, measured: Any, images: Any) -> dict[str, float]:
@@ -249,7 +292,7 @@ def save_ceilings(folder: Path) -> None:
         how = f"{runtime}, {amp + ' autocast' if amp else 'float32'}, {many}"
         work = Work.of(device(on), [kernels[_how(name), row.key] for row in rows])
         why = f"calibrated on {len(rows)} models of timm's published throughputs ({how}; PyTorch 2.4)"
-        found = calibrated(device(on), work, [row.seconds for row in rows], why)
+        found = calibrated(device(on), work, [row.seconds for row in rows], why, [_family(row) for row in rows])
         path = folder / file_name(on, runtime, amp)
         path.write_text(found.to_json(), encoding="utf-8")
         print(f"wrote {path}")

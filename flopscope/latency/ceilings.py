@@ -50,6 +50,8 @@ class Ceilings:
     """How many times faster the cache is than memory."""
     factor: float = 5.0
     """Nine models in ten take from ``1 / factor`` to ``factor`` times what is said."""
+    launch_factor: float = 5.0
+    """The same for the overhead of launches alone, which large batches do not tell: then it is as wide as without calibration."""
     why: str = "not calibrated: assumed parts of the datasheet's peaks"
     """What all this rests on."""
     calibrated: bool = False
@@ -73,6 +75,7 @@ def assumed(device: Device) -> Ceilings:
         launch_seconds=device.launch_seconds,
         cache_speedup=speedup if speedup > 1 else CACHE_SPEEDUP,
         factor=UNCALIBRATED[device.kind],
+        launch_factor=UNCALIBRATED[device.kind],
     )
 
 
@@ -107,6 +110,9 @@ def read_ceilings(path: Path) -> Ceilings:
     return parse_ceilings(data, str(path))
 
 
+_FACTORS: Final = ("factor", "launch_factor", "cache_speedup")
+
+
 def parse_ceilings(data: Any, where: str) -> Ceilings:
     """The ceilings in plain data.
 
@@ -119,12 +125,12 @@ def parse_ceilings(data: Any, where: str) -> Ceilings:
     for key, wanted in (("compute", CONTRACTIONS), ("bandwidth", FAMILIES)):
         if not isinstance(data[key], dict) or set(data[key]) != set(wanted):
             raise OptionError(f"{where} holds no ceilings: {key} needs one part for each of {', '.join(wanted)}")
-    numbers = [*data["compute"].values(), *data["bandwidth"].values(), data.get("factor", 1.0), data.get("cache_speedup", 1.0)]
+    numbers = [*data["compute"].values(), *data["bandwidth"].values(), *(data.get(key, 1.0) for key in _FACTORS)]
     zeros = [data["launch_seconds"], data.get("overlap", 0.0)]
     if not all(_is_number(value) and value > 0 for value in numbers) or not all(_is_number(value) and value >= 0 for value in zeros):
         raise OptionError(f"{where} holds no ceilings: every part must be a positive number, launch_seconds and overlap at least 0")
-    if data.get("factor", 1.0) < 1 or data.get("overlap", 0.0) > 1:
-        raise OptionError(f"{where} holds no ceilings: factor is at least 1 and overlap at most 1")
+    if min(data.get(key, 1.0) for key in _FACTORS) < 1 or data.get("overlap", 0.0) > 1:
+        raise OptionError(f"{where} holds no ceilings: {', '.join(_FACTORS)} are at least 1, and overlap is at most 1")
     return Ceilings(**data)
 
 

@@ -9,7 +9,7 @@ logarithm of the time, softened for outliers, and every number is drawn to its d
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -35,6 +35,8 @@ _MOST: Final = {"conv": 1.5}
 _START_OVERLAP: Final = 0.5
 _ALL_HIDDEN: Final = 1e12
 """The odds of an overlap of 1."""
+_LEAST_LAUNCHES: Final = 0.05
+"""Where launches take less of the time than this, their overhead is not told by it."""
 _FOLDS: Final = 5
 _CONTRACTIONS: Final = len(CONTRACTIONS)
 _FAMILIES: Final = len(FAMILIES)
@@ -103,7 +105,7 @@ def _at_peak(device: Device, kernel: Kernel) -> tuple[float, float, float, float
     return (*flops, kernel.memory_bytes / times / bandwidth, kernel.cache_bytes / times / bandwidth)
 
 
-def calibrated(device: Device, work: Work, seconds: Sequence[float], why: str) -> Ceilings:
+def calibrated(device: Device, work: Work, seconds: Sequence[float], why: str, relatives: Sequence[Hashable] | None = None) -> Ceilings:
     """The ceilings of a device from the measured times of models.
 
     The error bar comes from models that were left out: the fit is repeated without each fifth of them, and nine in ten of the errors on
@@ -114,6 +116,8 @@ def calibrated(device: Device, work: Work, seconds: Sequence[float], why: str) -
         work: what the models do on it, as the runtime that was measured runs them.
         seconds: the time of each.
         why: what was measured, for reports.
+        relatives: of each model the family that it belongs to. Relatives are left out together, so that the bar holds for models that are
+            like none of the measured ones; by default each model is its own family.
 
     Raises:
         OptionError: there are less than ten models, or times that are not positive.
@@ -125,15 +129,37 @@ def calibrated(device: Device, work: Work, seconds: Sequence[float], why: str) -
         raise OptionError(f"calibration needs ten models or more with a positive time each, but was given {len(measured)} times")
     start, spread = _defaults(device)
     errors: list[float] = []
-    everything = range(work.models)
-    for fold in range(_FOLDS):
-        kept = [i for i in everything if i % _FOLDS != fold]
-        out = [i for i in everything if i % _FOLDS == fold]
+    for out in _folds(range(work.models) if relatives is None else relatives):
+        kept = sorted(set(range(work.models)) - set(out))
         numbers = _fitted(work.only(kept), measured[kept], start, spread)
         errors += numpy.abs(numpy.log(work.only(out).seconds(numbers) / measured[out])).tolist()
     rank = min(len(errors), math.ceil(0.9 * (len(errors) + 1))) - 1
     found = _ceilings(device, _fitted(work, measured, start, spread))
-    return replace(found, factor=math.exp(sorted(errors)[rank]), why=why, calibrated=True)
+    factor = math.exp(sorted(errors)[rank])
+    tells_launches = _part_of_launches(work, found, measured) >= _LEAST_LAUNCHES
+    launch_factor = factor if tells_launches else max(factor, assumed(device).launch_factor)
+    return replace(found, factor=factor, launch_factor=launch_factor, why=why, calibrated=True)
+
+
+def _folds(relatives: Sequence[Hashable]) -> list[list[int]]:
+    """Up to five parts of about equal size, each with whole families. Two parts are needed, so one family alone is divided."""
+    families: dict[Hashable, list[int]] = {}
+    for number, family in enumerate(relatives):
+        families.setdefault(family, []).append(number)
+    if len(families) == 1:
+        return _folds(range(len(relatives)))
+    parts: list[list[int]] = [[] for _ in range(min(_FOLDS, len(families)))]
+    for members in sorted(families.values(), key=len, reverse=True):
+        min(parts, key=len).extend(members)
+    return parts
+
+
+def _part_of_launches(work: Work, found: Ceilings, measured: Array) -> float:
+    """The part of their time that half of the models spend on launches, or more."""
+    import numpy
+
+    launches = numpy.bincount(work.model, work.launches, work.models) * found.launch_seconds
+    return float(numpy.median(launches / measured))
 
 
 def predicted(work: Work, ceilings: Ceilings) -> Array:

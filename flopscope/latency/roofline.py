@@ -16,7 +16,7 @@ from typing import Literal
 from flopscope.graph import Graph, Op
 from flopscope.latency.ceilings import VECTOR, Ceilings, known
 from flopscope.latency.device import Device, device
-from flopscope.latency.estimate import Estimate
+from flopscope.latency.estimate import Estimate, combined
 from flopscope.latency.kernels import Amp, Kernel, Runtime, check_runtime, kernels
 from flopscope.rules import price
 
@@ -101,14 +101,24 @@ class Roofline:
         return self.of(timed, self.ceilings.op_factor)
 
     def total(self, graph: Graph) -> Estimate:
-        """The time of a whole graph: of its kernels, one after the other. Ops without a rule make it a lower bound."""
-        found = self.of(self.timed(graph), self.ceilings.factor)
+        """The time of a whole graph: of its kernels, one after the other. Ops without a rule make it a lower bound.
+
+        The bar is that of whole models, but never narrower than if the errors of single kernels were independent: few kernels even each
+        other out less than the many of a network.
+        """
+        timed = self.timed(graph)
+        found = self.of(timed, self.ceilings.factor)
+        apart = combined((self.of([each], self.ceilings.op_factor) for each in timed), correlation=0.0)
         unknown = sum(op.times for op in graph.ops if price(op.signature) is None)
-        return Estimate(found.seconds, found.low, found.high, self.ceilings.why, unknown)
+        return Estimate(found.seconds, min(found.low, apart.low), max(found.high, apart.high), self.ceilings.why, unknown)
 
     def of(self, timed: Sequence[Timed], factor: float) -> Estimate:
-        """The time of some kernels together, known up to a factor, and what takes most of it."""
-        return Estimate.within(math.fsum(each.seconds for each in timed), factor, binding(timed) or "")
+        """The time of some kernels together, known up to a factor, and what takes most of it. Launches may be known less well."""
+        launch = math.fsum(each.launch_seconds for each in timed)
+        seconds = math.fsum(each.seconds for each in timed)
+        launches = Estimate.within(launch, max(factor, self.ceilings.launch_factor))
+        both = Estimate.within(max(0.0, seconds - launch), factor) + launches
+        return Estimate(both.seconds, both.low, both.high, binding(timed) or "")
 
 
 def binding(timed: Sequence[Timed]) -> Binds | None:

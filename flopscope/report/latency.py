@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -129,12 +130,28 @@ class Latency:
                 rows.append(Row(op.target, op.scope, op.times, estimate, "", 0.0, op.kind, op.index))
         return rows
 
+    @cached_property
+    def correlation(self) -> float:
+        """How far the errors of ops go together: so far that all ops at once have the bar of the total.
+
+        With widths ``w`` of the ops and ``W`` of the total, ``W^2 = r * (sum w)^2 + (1 - r) * sum w^2`` (see `combined`), each as a part of
+        the time. So the bar of a module is the narrower, the more ops it has, but never narrower than the whole's.
+        """
+        known = [row.estimate for row in self.ops if row.estimate is not None]
+        seconds = math.fsum(estimate.seconds for estimate in known)
+        if not seconds or not self.total.seconds:
+            return 1.0
+        widths = [(estimate.high - estimate.seconds) / seconds for estimate in known]
+        whole = (self.total.high - self.total.seconds) / self.total.seconds
+        together, apart = math.fsum(widths) ** 2, math.fsum(width * width for width in widths)
+        return min(1.0, max(0.0, (whole**2 - apart) / (together - apart))) if together > apart else 1.0
+
     def by_kind(self) -> list[Row]:
         """The ops of each kind together, the longest first."""
         kinds: dict[str, list[Row]] = {}
         for row in self.ops:
             kinds.setdefault(row.kind, []).append(row)
-        return sorted((_sum(kind, "", rows) for kind, rows in kinds.items()), key=lambda row: -_seconds(row))
+        return sorted((_sum(kind, "", rows, self.correlation) for kind, rows in kinds.items()), key=lambda row: -_seconds(row))
 
     def by_module(self, depth: int | None = None) -> list[Row]:
         """The module tree, parents before children. Ops that run as one belong to the module of the first.
@@ -149,11 +166,13 @@ class Latency:
             for path in totals.ancestors(row.where):
                 inside.setdefault(path, []).append(row)
         found = [
-            _sum(module.path, module.class_name, inside.get(module.path, []))
+            _sum(module.path, module.class_name, inside.get(module.path, []), self.correlation)
             for module in self.graph.modules
-            if (depth is None or totals.depth_of(module) <= depth) and (module.path in inside or not module.path)
+            if module.path in inside and (depth is None or totals.depth_of(module) <= depth)
         ]
-        return found or [_sum("", self.name, self.ops)]
+        root = replace(_sum("", self.name, self.ops, self.correlation), estimate=self.total)
+        root = replace(root, where=next((module.class_name for module in self.graph.modules if not module.path), root.where))
+        return [root, *(row for row in found if row.what)]
 
     # -- formats --------------------------------------------------------------------------------------------
 
@@ -242,12 +261,12 @@ def _seconds(row: Row) -> float:
     return 0.0 if row.estimate is None else row.estimate.seconds
 
 
-def _sum(what: str, where: str, rows: Sequence[Row]) -> Row:
+def _sum(what: str, where: str, rows: Sequence[Row], correlation: float) -> Row:
     spent: dict[str, float] = {}
     for row in rows:
         spent[row.binds] = spent.get(row.binds, 0.0) + _seconds(row)
     binds = max(spent.items(), key=lambda item: item[1])[0] if spent else ""
-    estimate = combined((row.estimate for row in rows), why=binds) if rows else _NOTHING
+    estimate = combined((row.estimate for row in rows), correlation, binds) if rows else _NOTHING
     return Row(what, where, sum(row.launches for row in rows), estimate, binds, sum(row.part for row in rows))
 
 

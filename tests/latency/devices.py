@@ -24,6 +24,7 @@ FULL = Ceilings(
     launch_seconds=1e-5,
     cache_speedup=10.0,
     factor=2.0,
+    launch_factor=2.0,
     why="made up",
     calibrated=True,
 )

@@ -22,8 +22,8 @@ def test_multiply_accumulates_and_bytes():
     assert found.memory_joules == pytest.approx(moved * 50e-12)
     assert found.cache_joules == 0
     assert found.joules == pytest.approx(found.arithmetic_joules + found.memory_joules)
-    # 100 W for at most twice what the roofline says
-    assert found.most_joules == pytest.approx(100 * 2 * (moved / 1e11 + 1e-5))
+    # 100 W for at most four times what the roofline says of one kernel
+    assert found.most_joules == pytest.approx(100 * 4 * (moved / 1e11 + 1e-5))
 
 
 def test_a_byte_from_the_cache_takes_less():

@@ -64,6 +64,28 @@ def test_times_that_were_made_by_ceilings_are_told_again():
     assert max(found.bandwidth.values()) <= 1
 
 
+def test_relatives_are_left_out_together():
+    # Two of the three families are slower or faster than the ceilings say, which only their relatives tell.
+    random = numpy.random.default_rng(4)
+    models = made_up_models(60, random)
+    real = seconds_of(models, TRUE) * numpy.repeat([1.0, 3.0, 0.5], 20)
+    work = Work.of(PLAIN, models)
+    alone = calibrated(PLAIN, work, real.tolist(), "")
+    together = calibrated(PLAIN, work, real.tolist(), "", relatives=["a"] * 20 + ["b"] * 20 + ["c"] * 20)
+    assert together.factor > alone.factor
+    assert together.compute == alone.compute
+
+
+def test_large_batches_do_not_tell_the_overhead_of_launches():
+    random = numpy.random.default_rng(3)
+    models = made_up_models(40, random)
+    told = calibrated(PLAIN, Work.of(PLAIN, models), seconds_of(models, TRUE).tolist(), "")
+    assert told.launch_factor == told.factor
+    large = [[replace(kernel, memory_bytes=kernel.memory_bytes * 1000) for kernel in kernels] for kernels in models]
+    found = calibrated(PLAIN, Work.of(PLAIN, large), seconds_of(large, TRUE).tolist(), "")
+    assert found.launch_factor == assumed(PLAIN).launch_factor > found.factor
+
+
 def test_too_few_models_or_times_that_are_none():
     work = Work.of(PLAIN, made_up_models(9, numpy.random.default_rng(2)))
     with pytest.raises(OptionError, match="ten models or more"):

@@ -47,6 +47,14 @@ def test_ops_modules_and_kinds_add_up_to_the_total(latency):
     assert {row.kind for row in latency.ops} == {"conv", "conv1x1", "elementwise"}
 
 
+def test_bars_narrow_from_ops_to_the_whole(latency):
+    total, (root, *_) = latency.total, latency.by_module()
+    assert root.estimate.high == pytest.approx(total.high)
+    body = next(row for row in latency.by_module() if row.what == "body").estimate
+    op = latency.ops[0].estimate
+    assert total.high / total.seconds < body.high / body.seconds < op.high / op.seconds == pytest.approx(FULL.op_factor)
+
+
 def test_all_formats_tell_the_same(latency):
     facts = json.loads(latency.to_json())
     assert facts["total"]["seconds"] == latency.seconds

@@ -47,7 +47,23 @@ def test_a_large_product_that_arithmetic_binds():
     assert timed.binds == "compute"
     assert timed.seconds == pytest.approx(2 * 4096**3 / 1e12 + 1e-5)
     total = Roofline(PLAIN, FULL).total(graph)
+    assert (total.low, total.high) == (pytest.approx(total.seconds / 4), pytest.approx(total.seconds * 4))  # one kernel: the square
+
+
+def test_launches_have_a_bar_of_their_own():
+    graph = graph_of(nn.Sequential(*[nn.ReLU()] * 50), "25000")
+    found = Roofline(PLAIN, replace(FULL, launch_factor=5.0)).total(graph)
+    moving, launching = 50 * 2 * 4 * 25_000 / 1e11, 50 * 1e-5
+    assert found.seconds == pytest.approx(moving + launching)
+    assert found.high == pytest.approx(2 * moving + 5 * launching)
+    assert found.low == pytest.approx(moving / 2 + launching / 5)
+
+
+def test_many_kernels_have_the_bar_of_a_model():
+    total = Roofline(PLAIN, FULL).total(graph_of(nn.Sequential(*[nn.ReLU()] * 50), "1000"))
     assert (total.low, total.high) == (pytest.approx(total.seconds / 2), pytest.approx(total.seconds * 2))
+    few = Roofline(PLAIN, FULL).total(graph_of(nn.Sequential(*[nn.ReLU()] * 4), "1000"))
+    assert few.high == pytest.approx(few.seconds * (1 + 3 / 4**0.5))  # four independent errors of three times the time
 
 
 def test_what_does_not_overlap_is_added():
