@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # uv installs in seconds what takes pip minutes; it is itself installed into the environment.
 INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python
 
-.PHONY: demo test check conformance bench bench-conventions bench-coverage bench-memory bench-onnx bench-relax bench-search clean
+.PHONY: demo test check page conformance bench bench-conventions bench-coverage bench-memory bench-onnx bench-relax bench-report bench-search clean
 
 $(BIN)/uv:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "flopscope needs Python 3.11 or newer; set PYTHON=..."; exit 2; }
@@ -19,6 +19,8 @@ $(VENV)/.installed: pyproject.toml | $(BIN)/uv
 
 $(VENV)/.tested: pyproject.toml | $(BIN)/uv
 	$(INSTALL) -e '.[test]'
+	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || $(BIN)/python -m playwright install chromium >/dev/null 2>&1 \
+	    || echo "no Chromium could be had: the tests of flopscope report in a browser will be skipped"
 	@touch $@
 
 $(VENV)/.benched: pyproject.toml | $(BIN)/uv
@@ -47,6 +49,13 @@ check: $(VENV)/.tested  ## Format, lint and types.
 	$(BIN)/ruff check flopscope nas tests benchmarks
 	$(BIN)/mypy
 
+page: web/node_modules  ## Build the page of flopscope report from web/src (needs Node.js).
+	cd web && npm run --silent check && npm run --silent build
+
+web/node_modules: web/package.json web/package-lock.json
+	cd web && npm ci --silent
+	@touch $@
+
 conformance: $(VENV)/.tested $(VENV)/.benched  ## Compare with all published numbers, other counters, and PyTorch's own sample inputs.
 	$(BIN)/python -m tests.conformance.run --output conformance.md
 	FLOPSCOPE_ALL=1 $(BIN)/python -m pytest tests/conformance/test_peers.py tests/conformance/test_torch_samples.py tests/frontends/onnx
@@ -69,6 +78,9 @@ bench-memory: $(VENV)/.benched  ## Measure predicted memory against real runs, f
 
 bench-relax: $(VENV)/.benched  ## Measure relaxed costs. FLOPSCOPE_DATA may name a folder with published tables.
 	$(BIN)/python -m benchmarks.relax
+
+bench-report: $(VENV)/.tested  ## Measure the page of flopscope report in a browser.
+	$(BIN)/python -m benchmarks.report
 
 bench-search: $(VENV)/.tested  ## Measure a search step, and the constrained search. FLOPSCOPE_DATA must name a folder with CIFAR-10.
 	$(BIN)/python -m benchmarks.search_step

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from flopscope.api import analyze as analyze
     from flopscope.api import clear_memo as clear_memo
     from flopscope.api import compare as compare
+    from flopscope.api import diff as diff
     from flopscope.api import training as training
     from flopscope.cost import Cost as Cost
     from flopscope.errors import FlopscopeError as FlopscopeError
@@ -57,6 +58,7 @@ __all__ = [
     "closed_form",
     "compare",
     "count",
+    "diff",
     "forget_rule",
     "load",
     "relax",
@@ -78,6 +80,7 @@ _HOMES = {
     "closed_form": "flopscope.relax.closed.form",
     "compare": "flopscope.api",
     "count": "flopscope.rules",
+    "diff": "flopscope.api",
     "forget_rule": "flopscope.rules",
     "load": "flopscope.frontends.sources.spec",
     "rule": "flopscope.rules",

@@ -1,9 +1,10 @@
-"""The two verbs: analyze one model, compare several."""
+"""The verbs: analyze a model or its training, compare several, tell what changed."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flopscope.analyses.attention import attention_notes
@@ -12,6 +13,9 @@ from flopscope.errors import InputError, OptionError, UncountedError
 from flopscope.frontends import onnx
 from flopscope.frontends.onnx import is_onnx
 from flopscope.report import Comparison, Report
+from flopscope.report.diff import Diff
+from flopscope.report.diff import diff as diff_of
+from flopscope.report.snapshot import Snapshot, read_saved, snapshot
 from flopscope.rules import module_classes, price
 
 if TYPE_CHECKING:
@@ -192,8 +196,40 @@ def compare(models: Mapping[str, Any]) -> Comparison:
     return Comparison({name: _report_of(name, model) for name, model in models.items()})
 
 
+def diff(before: Any, after: Any) -> Diff:
+    """Tell what changes from one model to another: totals, modules (matched by their paths) and kinds of op.
+
+    Args:
+        before: what `compare` takes for a model (a `Report`, a tuple of a model and its inputs, or a SPEC), or the path of a report that
+            was saved as JSON.
+        after: the same.
+
+    Raises:
+        FlopscopeError: as `analyze` and `load` do.
+        SavedError: a saved report is damaged, or none.
+
+    Examples:
+        >>> import torch, flopscope
+        >>> change = flopscope.diff((torch.nn.Linear(8, 4), "1x8"), (torch.nn.Linear(8, 6), "1x8"))
+        >>> change.totals["macs"].change
+        16
+    """
+    return diff_of(_snapshot_of(before), _snapshot_of(after))
+
+
+def _snapshot_of(model: Any) -> Snapshot:
+    if isinstance(model, Path) or (isinstance(model, str) and model.endswith(".json") and not model.startswith("hf:")):
+        return snapshot(_report_of(str(model), str(model))) if Path(model).suffix == ".onnx" else read_saved(model)
+    return snapshot(_report_of("this", model))
+
+
 def clear_memo() -> None:
-    """Forget what was learned of ops in earlier calls of `analyze`, as a new process would not know it."""
+    """Forget what was learned of ops in earlier calls of `analyze`, as a new process would not know it.
+
+    Examples:
+        >>> import flopscope
+        >>> flopscope.clear_memo()  # before a measurement of the first call
+    """
     onnx.clear_memo()
     torch_memo = sys.modules.get("flopscope.frontends.torch.memo")
     if torch_memo is not None:  # nothing is learned before torch is imported

@@ -14,6 +14,13 @@ class Cost:
 
     The fields are typed as ``int`` because reports hold ints; the rules that fill them use only arithmetic, so tensors and
     symbols pass through the same lines.
+
+    Examples:
+        >>> product = Cost(macs=6, flops=12, elements_read=5, elements_written=6, bytes_read=20, bytes_written=24)
+        >>> (product + product * 2).macs, product.access, product.access_bytes
+        (18, 11, 44)
+        >>> (product + Cost(uncounted=1)).partial
+        True
     """
 
     macs: int = 0

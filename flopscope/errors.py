@@ -12,6 +12,7 @@
     ├── GraphError              a graph that breaks one of its laws
     ├── SupernetError           a supernet whose choices cannot be relaxed as they are
     ├── ClosedFormError         a model whose cost is no formula in the symbols that were asked for
+    ├── SavedError              a saved report that is damaged, or none
     ├── OptionError             an option or argument outside its allowed values
     └── UncountedError          strict mode met an op that no rule prices; carries the report
 
@@ -24,7 +25,16 @@ from typing import Any
 
 
 class FlopscopeError(Exception):
-    """Base of all errors that flopscope raises on purpose."""
+    """Base of all errors that flopscope raises on purpose.
+
+    Examples:
+        >>> import flopscope
+        >>> try:
+        ...     flopscope.load("torchvision:resnet5")
+        ... except flopscope.FlopscopeError as error:
+        ...     print(str(error).partition("?")[0])  # doctest: +ELLIPSIS
+        torchvision has no model 'resnet5'. Did you mean resnet50...
+    """
 
 
 class SpecError(FlopscopeError):
@@ -65,6 +75,10 @@ class SupernetError(FlopscopeError):
 
 class ClosedFormError(FlopscopeError):
     """No formula in the given symbols was found that holds for the cost of a model."""
+
+
+class SavedError(FlopscopeError):
+    """A saved report cannot be read, is damaged, or is no report of a known version."""
 
 
 class OptionError(FlopscopeError):

@@ -328,6 +328,17 @@ class Graph:
 
     ``notes`` says in words what a reader of any number from this graph must know; ``data_dependent`` lists the ops, with their scopes,
     that read values and so made the graph true for these inputs only.
+
+    Examples:
+        >>> import flopscope, torch
+        >>> graph = flopscope.analyze(torch.nn.Sequential(torch.nn.Linear(8, 4), torch.nn.ReLU()), "2x8").graph
+        >>> print(graph)
+        graph Sequential(%0: float32[2, 8]):
+          %3: float32[2, 4] = aten::linear(%0, @0.weight, @0.bias)  # 0
+          %4: float32[2, 4] = aten::relu(%3)  # 1
+          return %4
+        >>> graph.to_networkx().number_of_nodes()
+        6
     """
 
     name: str

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import doctest
 import importlib
+import importlib.util
 import inspect
 import pkgutil
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -49,6 +51,27 @@ def test_the_exception_tree_is_as_drawn(module: ModuleType, base: str) -> None:
     drawn = [line.replace("│", " ").split("── ")[-1].split()[0] for line in (module.__doc__ or "").splitlines() if "──" in line]
     found = [name for name, value in vars(module).items() if inspect.isclass(value) and issubclass(value, errors.FlopscopeError)]
     assert sorted({*drawn, base}) == sorted({*found, base} - {"FlopscopeError"} | {base})
+
+
+@pytest.mark.parametrize("name", [name for name in flopscope.__all__ if name != "__version__"])
+def test_everything_exported_has_an_example(name: str) -> None:
+    assert ">>> " in (inspect.getdoc(getattr(flopscope, name)) or "")
+
+
+def test_the_report_shows_what_it_can_be_asked() -> None:
+    text = inspect.getdoc(flopscope.Report) or ""
+    public = [name for name in vars(flopscope.Report) if not name.startswith("_")]
+    assert [name for name in public if f".{name}" not in text and f"`{name}`" not in text] == []
+
+
+def test_the_page_of_the_api_is_what_the_docstrings_say(tmp_path: Path) -> None:
+    place = Path(__file__).parent.parent / "docs"
+    spec = importlib.util.spec_from_file_location("api_page", place / "api_page.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.page() == (place / "api.md").read_text(encoding="utf-8"), "run: python docs/api_page.py"
 
 
 def test_imports_go_downwards_only() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -94,13 +95,25 @@ def doctor(spec: str, asked: Asked, style: str, output: Path | None) -> None:
 
 
 @click.command()
-def conventions() -> None:
+@output_options(("table", "markdown", "csv", "json"))
+def conventions(style: str, output: Path | None) -> None:
     """List the named ways to count."""
     from flopscope.analyses.conventions import CONVENTIONS
 
-    for about in CONVENTIONS.values():
-        tool = f", {about.tool}" if about.tool else ""
-        click.echo(f"{about.name} ({about.unit}, version {about.version}{tool})\n    {about.text}")
+    names = ("name", "version", "unit", "tool", "text")
+    rows = [{name: getattr(about, name) for name in names} for about in CONVENTIONS.values()]
+    if style == "json":
+        text = json.dumps(rows, indent=2) + "\n"
+    elif style == "table":
+        text = "".join(
+            f"{row['name']} ({row['unit']}, version {row['version']}{', ' if row['tool'] else ''}{row['tool']})\n    {row['text']}\n"
+            for row in rows
+        )
+    else:
+        from flopscope.report.text import render
+
+        text = render(names, [list(row.values()) for row in rows], style)  # type: ignore[arg-type]
+    emit(text, output)
 
 
 def _written(answer: Any, style: str) -> str:

@@ -1,12 +1,11 @@
 """The ``flopscope`` command: formats and exit codes, no arithmetic.
 
-Exit codes: 0 all went well; 2 something asked for cannot be done (one message says what and why); 3 ``--strict`` met an op that is not
-counted. torch is imported by the commands that need it, so that ``--help`` answers at once.
+Exit codes: 0 all went well; 1 ``check`` found a limit that is not kept; 2 something asked for cannot be done (one message says what
+and why); 3 ``--strict`` met an op that is not counted. torch is imported by the commands that need it, so that ``--help`` answers at once.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,11 +14,15 @@ import click
 
 from flopscope.cli.advise import advise
 from flopscope.cli.asking import Asked, model_options, output_options
+from flopscope.cli.check import check
+from flopscope.cli.diff import diff
 from flopscope.cli.explain import conventions, doctor, explain, why
 from flopscope.cli.fit import fit
 from flopscope.cli.latency import devices, energy, latency
 from flopscope.cli.memory import memory
-from flopscope.cli.output import emit, patience, results_only
+from flopscope.cli.output import emit, nobody_reads, patience, results_only
+from flopscope.cli.report import report
+from flopscope.cli.schema import schema
 from flopscope.cli.sweep import sweep
 from flopscope.cli.train import train
 from flopscope.errors import FlopscopeError, OptionError, UncountedError
@@ -44,7 +47,7 @@ class ErrorsAsMessages(click.Group):
             click.echo(f"{self.program}: {error}", err=True)
             ctx.exit(UNCOUNTED if isinstance(error, UncountedError) else UNUSABLE)
         except BrokenPipeError:
-            sys.stderr.close()
+            nobody_reads()
             ctx.exit(0)
 
 
@@ -107,13 +110,13 @@ def analyze(
         else:
             if save_shapes is not None:
                 click.echo(f"wrote {asked.save_shapes(spec, save_shapes)}", err=True)
-            report = asked.report(spec, strict=strict)
+            found = asked.report(spec, strict=strict)
             if style == "json":
-                text = report.to_json(convention=convention, assume=assume)
+                text = found.to_json(convention=convention, assume=assume)
             elif by_bits or assume is not None:
-                text = report.bits_text(style, assume=assume, exact=exact)  # type: ignore[arg-type]
+                text = found.bits_text(style, assume=assume, exact=exact)  # type: ignore[arg-type]
             else:
-                text = _report_text(report, by, style, depth, exact, convention, intensity)
+                text = _report_text(found, by, style, depth, exact, convention, intensity)
     emit(text, output)
 
 
@@ -124,34 +127,68 @@ def analyze(
 @_exact
 @_strict
 @_convention
-def compare(specs: Sequence[str], asked: Asked, style: str, output: Path | None, exact: bool, strict: bool, convention: str | None) -> None:
-    """Tell what several models cost, in one table."""
+@click.option(
+    "--with", "table", type=click.Path(dir_okay=False, path_type=Path), help="Add the numbers of a CSV file with a column 'model'."
+)
+@click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="Draw the models into a .png, .svg or .pdf file too.")
+@click.option(
+    "--x", default="macs", show_default=True, metavar="COLUMN", help="What the plot shows to the right: a metric, or a column of --with."
+)
+@click.option("--y", default=None, metavar="COLUMN", help="What it shows upwards. Default: the first column of --with, or params.")
+def compare(
+    specs: Sequence[str],
+    asked: Asked,
+    style: str,
+    output: Path | None,
+    exact: bool,
+    strict: bool,
+    convention: str | None,
+    table: Path | None,
+    plot: Path | None,
+    x: str,
+    y: str | None,
+) -> None:
+    """Tell what several models cost, in one table, and what was measured of them elsewhere."""
     import json
 
     from flopscope.cli.progress import progress
     from flopscope.report import Comparison
+    from flopscope.report.compare import check_columns
+    from flopscope.report.measured import read_measured
+    from flopscope.report.plot import check_plot
 
     _check_convention(convention)
+    measured = None if table is None else read_measured(table)
+    y = y or ("params" if measured is None else measured.columns[0])
+    if plot is not None:
+        check_plot(plot)
+        check_columns(x, y, measured)
     with results_only():
-        comparison = Comparison({spec: asked.report(spec, strict=strict) for spec in progress(specs, "analysing")})
+        comparison = Comparison({spec: asked.report(spec, strict=strict) for spec in progress(specs, "analysing")}, measured)
     if style == "json":
         text = json.dumps(comparison.to_dicts(convention), indent=2) + "\n"
     else:
         text = comparison.to_table(style, exact=exact, convention=convention)  # type: ignore[arg-type]
+    missing = [] if plot is None else comparison.plot(plot, x, y)
     emit(text, output)
+    if plot is not None:
+        left_out = f", without {', '.join(missing)}: {table} has no number for them" if missing else ""
+        click.echo(f"wrote {plot}{left_out}", err=True)
 
 
-for command in (memory, train, fit, latency, energy, devices, advise, sweep, explain, why, doctor, conventions):
+for command in (report, diff, check, memory, train, fit, latency, energy, devices, advise, sweep, explain, why, doctor, conventions, schema):
     main.add_command(command)
 
 
 @main.command("list")
 @click.argument("source", type=click.Choice(("torchvision", "timm", "hf")), default="torchvision")
 @click.argument("pattern", default="*")
-def list_models(source: str, pattern: str) -> None:
+@output_options(("table", "markdown", "csv", "json"))
+def list_models(source: str, pattern: str, style: str, output: Path | None) -> None:
     """List the models of a source whose names match a PATTERN such as 'resnet*'."""
     import fnmatch
     import importlib
+    import json
 
     with patience(f"asking {source}"):
         names = importlib.import_module(f"flopscope.frontends.sources.{source}").names()
@@ -159,7 +196,16 @@ def list_models(source: str, pattern: str) -> None:
     found = fnmatch.filter(names, wanted)
     if not found:
         raise OptionError(f"no model of {source} matches {pattern!r} ({len(names)} models in all)")
-    click.echo("\n".join(f"{source}:{name}" for name in found))
+    specs = [f"{source}:{name}" for name in found]
+    if style == "json":
+        text = json.dumps(specs, indent=2) + "\n"
+    elif style == "table":
+        text = "".join(f"{spec}\n" for spec in specs)
+    else:
+        from flopscope.report.text import render
+
+        text = render(["model"], [[spec] for spec in specs], style)  # type: ignore[arg-type]
+    emit(text, output)
 
 
 def _check_convention(name: str | None) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +12,9 @@ from pathlib import Path
 import click
 
 from flopscope.errors import OptionError
+
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+"""What a terminal obeys: no name of a module or a model may move its cursor or change its colours."""
 
 
 def emit(text: str, output: Path | None) -> None:
@@ -19,13 +24,19 @@ def emit(text: str, output: Path | None) -> None:
         OptionError: the file cannot be written.
     """
     if output is None:
-        click.echo(text, nl=False)
+        is_page = text[:9].lower() == "<!doctype"  # meant for a browser, and what scripts hold must stay as it is
+        click.echo(text if is_page else _CONTROL.sub("\ufffd", text), nl=False)
         return
     try:
         output.write_text(text, encoding="utf-8")
     except OSError as error:
         raise OptionError(f"cannot write {output}: {error.strerror or error}") from error
     click.echo(f"wrote {output}", err=True)
+
+
+def nobody_reads() -> None:
+    """The reader of the output has gone, as ``head`` does: what is still buffered goes nowhere, so the process ends without an error."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def results_only() -> contextlib.AbstractContextManager[object]:

@@ -1,4 +1,4 @@
-"""``flopscope sweep``: the cost of a model over batch sizes, sequence lengths and resolutions, from one formula."""
+"""``flopscope sweep``: the cost of a model over batch sizes, sequence lengths, resolutions and widths, from one formula."""
 
 from __future__ import annotations
 
@@ -31,6 +31,9 @@ FORMATS = ("table", "markdown", "latex", "csv", "json")
 @click.option("--batch", metavar="SIZES", help="Batch sizes: dimension 0 of every tensor input.")
 @click.option("--seq", metavar="SIZES", help="Sequence lengths: dimension 1 of every integer input.")
 @click.option("--resolution", metavar="SIZES", help="Image sizes: dimensions 2 and 3 of every 4-d floating-point input.")
+@click.option(
+    "--width", "widths", multiple=True, metavar="LAYER=SIZES", help="Channels that a layer and all that share them have. Repeatable."
+)
 @click.option("--dim", "dims", multiple=True, metavar="NAME=SIZES", help="Sizes of a dynamic dimension of an ONNX model. Repeatable.")
 @click.option("--metric", type=click.Choice(METRICS), default="macs", show_default=True, help="What to count.")
 @click.option(
@@ -46,6 +49,7 @@ def sweep(
     batch: str | None,
     seq: str | None,
     resolution: str | None,
+    widths: Sequence[str],
     dims: Sequence[str],
     metric: str,
     inputs: Sequence[str],
@@ -55,12 +59,14 @@ def sweep(
     plot: Path | None,
     output: Path | None,
 ) -> None:
-    """Tell what the model of a SPEC costs over many input sizes, and by which formula.
+    """Tell what the model of a SPEC costs over many input sizes or widths, and by which formula.
 
     SIZES are numbers and ranges with commas between them: 128..4096 doubles from 128 up to 4096, 128..224+32 takes every 32nd.
     """
     asked = {"B": ("batch", batch), "S": ("seq", seq), "R": ("resolution", resolution)}
     grid = {symbol: parse_sizes(text, f"--{option}") for symbol, (option, text) in asked.items() if text is not None}
+    layers = _named_widths(widths)
+    grid |= {symbol: sizes for symbol, (_, sizes) in layers.items()}
     from flopscope.frontends.onnx import names_onnx
 
     if names_onnx(spec):
@@ -72,7 +78,7 @@ def sweep(
     if not grid and names_onnx(spec):
         raise OptionError("give sizes to sweep over with --dim, as in --dim batch=1..64")
     if not grid:
-        raise OptionError("give sizes to sweep over with --batch, --seq or --resolution, as in --batch 1,8,64 --seq 128..4096")
+        raise OptionError("give sizes to sweep over with --batch, --seq, --resolution or --width, as in --batch 1,8,64 --seq 128..4096")
     points = 1
     for sizes in grid.values():
         points *= len(sizes)
@@ -83,7 +89,11 @@ def sweep(
 
         check_plot(plot)
     with patience(f"finding the formula of {spec}"):
-        found = sweep_onnx(spec, inputs, grid, metric) if names_onnx(spec) else _sweep(spec, parse_settings(settings), inputs, grid, metric)
+        if names_onnx(spec):
+            found = sweep_onnx(spec, inputs, grid, metric)
+        else:
+            places = {symbol: layer for symbol, (layer, _) in layers.items()}
+            found = _sweep(spec, parse_settings(settings), inputs, grid, metric, places)
         text = written(found, style, exact)
         if plot is not None:
             from flopscope.report.plot import draw
@@ -131,7 +141,31 @@ def parse_sizes(text: str, option: str) -> list[int]:
     return sorted(found)
 
 
-def _sweep(spec: str, settings: Mapping[str, Any], inputs: Sequence[str], grid: Mapping[str, Sequence[int]], metric: str) -> Sweep:
+def _named_widths(texts: Sequence[str]) -> dict[str, tuple[str, list[int]]]:
+    """``layer1.0.conv1=32..128`` and the like: the layer and the sizes by symbol, which is W, or W1, W2, ... for several.
+
+    Raises:
+        OptionError: a text cannot be read, or names a layer twice.
+    """
+    found: dict[str, tuple[str, list[int]]] = {}
+    for i, text in enumerate(texts):
+        layer, equals, sizes = text.partition("=")
+        if not equals or not layer.strip():
+            raise OptionError(f"--width {text!r} is not LAYER=SIZES, as in --width layer1.0.conv1=32..128")
+        if layer.strip() in [other for other, _ in found.values()]:
+            raise OptionError(f"--width gives {layer.strip()!r} twice")
+        found["W" if len(texts) == 1 else f"W{i + 1}"] = (layer.strip(), parse_sizes(sizes, "--width"))
+    return found
+
+
+def _sweep(
+    spec: str,
+    settings: Mapping[str, Any],
+    inputs: Sequence[str],
+    grid: Mapping[str, Sequence[int]],
+    metric: str,
+    layers: Mapping[str, str],
+) -> Sweep:
     import flopscope
     from flopscope.report.sweep import over
 
@@ -147,7 +181,7 @@ def _sweep(spec: str, settings: Mapping[str, Any], inputs: Sequence[str], grid: 
         symbols["R"] = _places(loaded, (2, 3), lambda tensor: tensor.dim() == 4 and tensor.is_floating_point())
         if not symbols["R"]:
             raise InputError(f"{spec} has no image input: none of its inputs is a floating-point tensor with four dimensions")
-    return over(spec, loaded, symbols, grid, metric)
+    return over(spec, loaded, {**symbols, **layers}, grid, metric)
 
 
 def named_grid(texts: Sequence[str]) -> dict[str, list[int]]:

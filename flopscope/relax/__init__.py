@@ -1,4 +1,14 @@
-"""Cost as a differentiable function of the architecture: choices, widths and closed forms."""
+"""Cost as a differentiable function of the architecture: choices, widths and closed forms.
+
+Examples:
+    >>> import flopscope, torch
+    >>> model = torch.nn.Sequential(torch.nn.Linear(8, 16), torch.nn.ReLU(), torch.nn.Linear(16, 4))
+    >>> w = flopscope.relax.widths(model, "1x8")
+    >>> sizes = w.sizes.double().requires_grad_()
+    >>> w.cost("macs", sizes).backward()
+    >>> sizes.grad.tolist()  # one hidden channel more is 8 + 4 multiply-accumulates
+    [12.0]
+"""
 
 from flopscope.relax.channels.groups import Frozen, Group
 from flopscope.relax.channels.widths import Widths, widths

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from flopscope.report.sweep import Sweep
 
 SUFFIXES = (".png", ".svg", ".pdf")
-_NAMES = {"B": "batch size", "S": "sequence length", "R": "resolution (pixels per side)"}
+_NAMES = {"B": "batch size", "S": "sequence length", "R": "resolution (pixels per side)", "W": "width (channels)"}
 UNITS = {
     "macs": "MACs",
     "flops": "FLOPs",
@@ -28,7 +28,9 @@ UNITS = {
     "access": "elements read and written",
     "access_bytes": "bytes read and written",
 }
-_MOST_LABELS, _MOST_TICKS = 10, 12
+_MOST_LABELS, _MOST_TICKS, _MOST_MARKERS = 10, 12, 40
+MARKERS = "osD^vPX*<>"
+_LINES = ("-", "--", "-.", ":")
 WIDE = 10
 """Values that spread further than this factor are drawn on a logarithmic scale."""
 
@@ -147,8 +149,10 @@ def _draw_lines(axes: Axes, found: Sweep) -> None:
 
     colors = colormaps["viridis"](numpy.linspace(0.85, 0.1, len(lines))) if len(lines) > 1 else ["#1f5fa8"]
     shown = {round(i) for i in numpy.linspace(0, len(lines) - 1, min(len(lines), _MOST_LABELS))}
-    style: dict[str, Any] = {"marker": "o", "markersize": 4} if len(sizes) <= 40 else {}
     for i, (label, counts) in enumerate(lines.items()):
+        style: dict[str, Any] = {"marker": MARKERS[i % len(MARKERS)], "markersize": 4.5}  # colour is not the only sign
+        if len(sizes) > _MOST_MARKERS:
+            style = {"linestyle": _LINES[i % len(_LINES)]}
         axes.plot(sizes, [float(count) for count in counts], color=colors[i], linewidth=1.8, label=label if i in shown else None, **style)
     counts = [count for line in lines.values() for count in line]
     is_wide = min(counts) > 0 and (_spread(sizes) > WIDE or _spread(counts) > WIDE)  # then powers are straight lines

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +25,7 @@ from flopscope.latency.roofline import Roofline
 from flopscope.latency.source import LatencySource
 from flopscope.report import tables, under
 from flopscope.report.advice import Advice, advise
+from flopscope.report.diff import Diff, diff
 from flopscope.report.doctor import Diagnosis, diagnose
 from flopscope.report.energy import EnergyReport
 from flopscope.report.explain import Explanation, explain_convention
@@ -31,6 +33,8 @@ from flopscope.report.explain_number import NumberExplanation, explain_number, p
 from flopscope.report.latency import Latency
 from flopscope.report.memory import Memory
 from flopscope.report.rows import KindRow, ModuleRow, OpRow, metrics
+from flopscope.report.schemas import identifier
+from flopscope.report.snapshot import snapshot
 from flopscope.report.text import INTENSITY_HEADER, TableFormat, intensity_cell, render
 from flopscope.report.why import Why, why
 from flopscope.report.widths import bits_text
@@ -47,6 +51,40 @@ class Report:
     """The cost of one call of a model.
 
     Everything is computed from the `graph` when it is first asked for. A report holds no module and no tensor.
+
+    Examples:
+        >>> import flopscope, torch
+        >>> model = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3, bias=False), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(288, 2))
+        >>> report = flopscope.analyze(model, "1x3x8x8")
+        >>> report.name, report.total.macs == 8 * 6 * 6 * 3 * 3 * 3 + 288 * 2, report.complete
+        ('Sequential', True, True)
+        >>> report.uncounted, report.notes, report.experts  # nothing is left out, and there is nothing else to say
+        ([], [], None)
+        >>> [(row.path, row.cost.macs) for row in report.by_module(depth=1)]
+        [('', 8352), ('0', 7776), ('1', 0), ('2', 0), ('3', 576)]
+        >>> [row.kind for row in report.by_kind()], report.ops[0].op
+        (['conv', 'linear', 'relu', 'flatten'], 'aten::conv2d')
+        >>> report.memory.peak_bytes  # the input, and the results of the convolution and of the activation
+        3072
+        >>> report.under("thop"), report.activations()  # as others count
+        (8352, 290)
+        >>> report.bits("w8a8").bops == report.total.macs * 8 * 8
+        True
+        >>> print(report.to_table("kind"), end="")
+        kind       calls    params    MACs    FLOPs    access
+        -------  -------  --------  ------  -------  --------
+        conv           1       216    7776  15.55 k    2784 B
+        linear         1       578     576     1154    3472 B
+        relu           1         0       0      288    2304 B
+        flatten        1         0       0        0       0 B
+        >>> wider = flopscope.analyze(torch.nn.Conv2d(3, 16, 3, bias=False), "1x3x8x8")
+        >>> report.diff(wider).totals["macs"].change
+        7200
+        >>> report.to_dict()["schema"]
+        'flopscope.report/1'
+
+    `explain`, `why`, `doctor` and `advise` tell where the numbers come from; `to_text`, `to_markdown`, `to_latex`, `to_csv`, `to_json`,
+    `to_dataframe` and `bits_text` write them.
     """
 
     def __init__(self, graph: Graph) -> None:
@@ -246,6 +284,17 @@ class Report:
         """Where the model breaks the four guidelines of ShuffleNetV2, what that costs, and what to do."""
         return advise(self)
 
+    def diff(self, other: Report) -> Diff:
+        """What changes from this model to another: totals, modules and kinds of op.
+
+        Examples:
+            >>> import flopscope, torch
+            >>> before, after = (flopscope.analyze(torch.nn.Linear(8, width), "2x8") for width in (4, 6))
+            >>> before.diff(after).totals["macs"].change
+            32
+        """
+        return diff(snapshot(self), snapshot(other))
+
     # -- formats --------------------------------------------------------------------------------------------
 
     def __str__(self) -> str:
@@ -335,8 +384,12 @@ class Report:
         return tables.data_frame(self._dicts(by, depth))
 
     def to_dict(self, convention: str | None = None, assume: str | None = None) -> dict[str, Any]:
-        """The whole report as plain data, with the total under a convention, and the breakdown by widths, which may be assumed ones."""
-        return under.facts(self, convention) | {
+        """The whole report as plain data, with the total under a convention, and the breakdown by widths, which may be assumed ones.
+
+        It keeps to a published schema: ``flopscope.report.schemas.schema("report")``.
+        """
+        return {
+            "schema": identifier("report"),
             "flopscope": __version__,
             "model": self.name,
             "inputs": [str(value.type) for value in self._graph.inputs],
@@ -351,11 +404,34 @@ class Report:
             "kinds": self._dicts("kind", None),
             "modules": self._dicts("module", None),
             "ops": self._dicts("op", None),
+            **under.facts(self, convention),
         }
 
     def to_json(self, indent: int | None = 2, *, convention: str | None = None, assume: str | None = None) -> str:
         """The whole report as JSON."""
         return json.dumps(self.to_dict(convention, assume), indent=indent, default=repr) + "\n"
+
+    def to_html(self) -> str:
+        """The report as one page that needs nothing else, for a browser: it asks no network, and its data is in it as JSON."""
+        from flopscope.report.html import page_html
+
+        return page_html(self)
+
+    def save_html(self, path: str | os.PathLike[str]) -> Path:
+        """Write the page of `to_html` into a file, and return its path.
+
+        Raises:
+            OptionError: the file cannot be written.
+        """
+        from flopscope.report.html import save
+
+        return save(self, Path(path))
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from flopscope.report.html import notebook_html
+
+        return notebook_html(self)
 
     def _dicts(self, by: By, depth: int | None) -> list[dict[str, Any]]:
         if by not in get_args(By):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -35,7 +36,7 @@ class OpRow:
     def to_dict(self) -> dict[str, Any]:
         """The row as plain data."""
         shapes = {"inputs": [list(shape) for shape in self.inputs], "outputs": [list(shape) for shape in self.outputs]}
-        attributes = {name: list(value) if isinstance(value, tuple) else value for name, value in self.attributes.items()}
+        attributes = {name: plain(value) for name, value in self.attributes.items()}
         facts = {"index": self.index, "scope": self.scope, "op": self.op, "kind": self.kind, **shapes, "dtype": self.dtype}
         facts |= {"name": self.name, "times": self.times}
         return {**facts, "attributes": attributes, **metrics(self.cost)}
@@ -77,6 +78,22 @@ class ModuleRow:
             "output": output,
             **metrics(self.cost),
         }
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON has it: tuples as lists, infinities and NaN as text, and what JSON does not know as Python writes it.
+
+    Examples:
+        >>> plain({"fill": float("-inf"), "padding": (1, 1)})
+        {'fill': '-inf', 'padding': [1, 1]}
+    """
+    if isinstance(value, Mapping):
+        return {str(name): plain(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value if value is None or isinstance(value, (bool, int, float, str)) else repr(value)
 
 
 def metrics(cost: Cost) -> dict[str, int | float | None]:

@@ -76,7 +76,7 @@ class Sweep:
 
 
 def over(name: str, loaded: Loaded, symbols: Mapping[str, Places], grid: Mapping[str, Sequence[int]], metric: str) -> Sweep:
-    """A metric of a model over a grid of sizes.
+    """A metric of a model over a grid of sizes; symbols of layers stand behind those of inputs.
 
     Raises:
         OptionError: a size is one for which the form does not hold.
@@ -85,7 +85,8 @@ def over(name: str, loaded: Loaded, symbols: Mapping[str, Places], grid: Mapping
     """
     form = closed_form(loaded.model, *loaded.args, symbols=symbols, **loaded.kwargs)
     args, kwargs = tensors_from_text((tuple(loaded.args), dict(loaded.kwargs)), dtype_of(loaded.model))
-    sampler = Sampler(loaded.model, read_inputs(loaded.model, args, kwargs, symbols), {})
+    layers = {symbol: place for symbol, place in symbols.items() if isinstance(place, str)}
+    sampler = Sampler(loaded.model, read_inputs(loaded.model, args, kwargs, symbols), layers)
     return over_form(name, form, sampler, grid, metric, (*loaded.notes, *([loaded.input_note] if loaded.input_note else [])))
 
 

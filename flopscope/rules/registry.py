@@ -60,6 +60,18 @@ def rule(*keys: str | type, flops: str, source: str) -> Callable[[AnyFormula], A
 
     Raises:
         RuleError: a key is already taken or is no op name and no module class, or the function does not take one argument.
+
+    Examples:
+        >>> import flopscope, torch
+        >>> class Swap(torch.nn.Module):
+        ...     def forward(self, x):
+        ...         return x.flip(-1)
+        >>> @flopscope.rule(Swap, flops="none", source="moves its input")
+        ... def swap(op):
+        ...     return flopscope.count(op)
+        >>> flopscope.analyze(Swap(), "2x8").ops[0].cost.access  # reads 16 elements and writes as many
+        32
+        >>> flopscope.forget_rule(Swap)
     """
     if not keys:
         raise RuleError(f"a rule needs the op or module class that it prices. {_FORM}")
@@ -90,6 +102,13 @@ def forget_rule(key: str | type) -> None:
 
     Raises:
         RuleError: there is no such rule.
+
+    Examples:
+        >>> import flopscope
+        >>> @flopscope.rule("mylib::twice", flops="1 per element", source="the definition of doubling")
+        ... def twice(op):
+        ...     return flopscope.count(op, other=op.output.elements)
+        >>> flopscope.forget_rule("mylib::twice")
     """
     name = _name_of(key)
     if name not in _rules:
@@ -181,6 +200,13 @@ def count(op: Signature, *, macs: int = 0, other: int = 0, reads: Traffic | None
         other: arithmetic operations besides them; ``flops`` becomes ``2 * macs + other``.
         reads: the elements that are read; by default every input, each once.
         writes: the elements that are written; by default every output.
+
+    Examples:
+        >>> from flopscope.graph import Signature, TensorType
+        >>> x, weight, out = (TensorType.of(shape) for shape in ((2, 8), (4, 8), (2, 4)))
+        >>> cost = count(Signature("mylib::linear", "linear", {"x": x, "weight": weight}, (out,)), macs=2 * 8 * 4)
+        >>> cost.flops, cost.access, cost.access_bytes
+        (128, 56, 224)
     """
     read = [(type.stored_elements, type) for type in op.read] if reads is None else list(reads)
     written = [(type.elements, type) for type in op.outputs] if writes is None else list(writes)

@@ -178,7 +178,7 @@ def test_output_to_a_file(file: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["net"], "give sizes to sweep over with --batch, --seq or --resolution"),
+        (["net"], "give sizes to sweep over with --batch, --seq, --resolution or --width"),
         (["net", "--batch", "0"], "--batch '0': '0' has a zero"),
         (["net", "--batch", "1..200+1", "--resolution", "32..300+1"], "53,800 points were asked for, and 10,000 are the most"),
         (["net", "--seq", "8"], "has no sequence input: none of its inputs is a tensor of integers"),
@@ -222,3 +222,21 @@ def test_a_published_model(tmp_path: Path) -> None:
     result = run("torchvision:mobilenet_v2", "--resolution", "224", "--exact")
     assert result.exit_code == 0
     assert "300,774,272" in result.stdout
+
+
+def test_widths_of_a_layer(file: Path, tmp_path: Path) -> None:
+    chain = tmp_path / "chain.py"
+    chain.write_text(
+        "import torch\nfrom torch import nn\n\ndef net():\n"
+        "    return nn.Sequential(nn.Conv2d(3, 8, 1, bias=False), nn.ReLU(), nn.Conv2d(8, 4, 1, bias=False)), torch.empty(1, 3, 5, 5)\n"
+    )
+    result = run(f"{chain}:net", "--width", "0=4,6,100", "--batch", "1,2", "--format", "csv", "--plot", tmp_path / "out.png")
+    assert result.exit_code == 0, result.output
+    rows = [tuple(map(int, line.split(","))) for line in result.stdout.splitlines()[1:]]
+    assert rows == [(b, w, b * 25 * (3 * w + w * 4)) for b in (1, 2) for w in (4, 6, 100)]
+    for text, message in (("0", "is not LAYER=SIZES"), ("9=4", "no layer '9' has weights"), ("0=0", "'0' has a zero")):
+        failed = run(f"{chain}:net", "--width", text)
+        assert failed.exit_code == 2
+        assert message in failed.stderr
+    twice = run(f"{chain}:net", "--width", "0=4", "--width", "0=8")
+    assert "--width gives '0' twice" in twice.stderr

@@ -222,6 +222,31 @@ def test_recurrent_layers_and_their_workspaces(inputs: int, units: int, layers: 
     assert_equal(model, torch.randn(7, 5, inputs), loss=lambda output: output[0].sum())
 
 
+class Reused(nn.Module):
+    """A value that is used several times, so that its gradients are added up."""
+
+    def __init__(self, use: Callable[[Tensor, nn.Linear], Tensor]) -> None:
+        super().__init__()
+        self.layer, self.use = nn.Linear(256, 256), use
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.use(self.layer(x), self.layer)
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda h, _: h.sin() + h.cos() + h.tanh() + h.exp() + h.square() + h.sigmoid(),
+        lambda h, _: h + h + h.sin(),
+        lambda h, _: h.t() + (h.t().sin() + h.t().cos()),
+        lambda h, layer: layer(h).relu() + layer(h * 2) + layer(h * 3),
+        lambda h, _: h.view(-1, 128).sin().view(256, 256) + h.view(-1, 64).cos().view(256, 256),
+    ],
+)
+def test_gradients_of_what_is_used_several_times(use: Callable[[Tensor, nn.Linear], Tensor]) -> None:
+    assert_equal(Reused(use), torch.randn(256, 256))
+
+
 class Scaled(torch.autograd.Function):
     """A function with a backward pass of its own."""
 

@@ -75,6 +75,7 @@ def _from_file(path: Path) -> ModuleType:
         raise SpecError(f"{path} cannot be imported as Python")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
+    _forget_namesakes(path.parent.resolve())
     sys.path.insert(0, str(path.parent.resolve()))
     try:
         spec.loader.exec_module(module)
@@ -83,3 +84,20 @@ def _from_file(path: Path) -> ModuleType:
     finally:
         sys.path.remove(str(path.parent.resolve()))
     return module
+
+
+_folders: set[Path] = set()
+"""Where the files lay that were loaded before."""
+
+
+def _forget_namesakes(folder: Path) -> None:
+    """Forget what an earlier file imported from beside it, where this folder has modules of the same names: each file gets its own."""
+    for name, module in list(sys.modules.items()):
+        top = name.partition(".")[0]
+        if not (folder / f"{top}.py").is_file() and not (folder / top).is_dir():
+            continue
+        file = getattr(module, "__file__", None)
+        place = Path(file).resolve() if isinstance(file, str) else None
+        if place is not None and not place.is_relative_to(folder) and any(place.is_relative_to(other) for other in _folders):
+            del sys.modules[name]
+    _folders.add(folder)

@@ -64,6 +64,12 @@ def load(
         SpecError: the SPEC names nothing that can be built.
         MissingPackageError: it needs a package that is not installed.
         InputError: an input cannot be read.
+
+    Examples:
+        >>> import flopscope
+        >>> loaded = flopscope.load("torchvision:mobilenet_v2", {"width_mult": 0.5}, ["1x3x96x96"])
+        >>> flopscope.analyze(loaded.model, *loaded.args, **loaded.kwargs).total.params
+        1968680
     """
     if saved.names_program(spec):
         with explained(spec):

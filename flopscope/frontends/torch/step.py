@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import _disable_current_modes
 
 from flopscope.errors import FlopscopeError, InputError, NeedsDataError
+from flopscope.frontends.torch.accumulation import watch_sums
 from flopscope.frontends.torch.adoption import adopt_inputs, elements_with_values, small_integers
 from flopscope.frontends.torch.cells import type_of
 from flopscope.frontends.torch.census import Census, take_census
@@ -125,6 +126,7 @@ class _Tracing:
             if id(tensor) not in made:
                 name = known[id(tensor)][0]
                 twin = parameter_for(tensor) if is_parameter else stand_in_for(tensor)
+                self._take_hooks(tensor, twin)
                 value = tracer.new_value(type_of(tensor), role="parameter" if is_parameter else "buffer", name=name)
                 tracer.adopt(twin, value, None)
                 tracer.weights[name] = value
@@ -145,6 +147,13 @@ class _Tracing:
             flat = module.__dict__.get("_flat_weights")  # recurrent layers keep a second list of their weights
             if isinstance(flat, list):
                 module.__dict__["_flat_weights"] = [None if weight is None else twin_of(weight, True) for weight in flat]
+
+    def _take_hooks(self, tensor: Tensor, twin: Tensor) -> None:
+        """The stand-in calls what is to be called with the gradient of a parameter. What runs after that is the optimizer's."""
+        for hook in (tensor._backward_hooks or {}).values():
+            twin.register_hook(hook)
+        if getattr(tensor, "_post_accumulate_grad_hooks", None):
+            self.tracer.note("hooks that run after a gradient is accumulated (register_post_accumulate_grad_hook) were left out")
 
     def _passes(self, twins: tuple[Any, Any], amp: str | None, accumulate: int) -> Any:
         """The forward and backward passes of the step: one, or the first and one that stands for all others."""
@@ -170,6 +179,7 @@ class _Tracing:
                 "computed under no_grad, or from detached tensors"
             )
         tracer.backward = True
+        watch_sums(loss.grad_fn, tracer.node_ended)
         loss.backward()
         tracer.scope = ""
         return output, loss
@@ -192,9 +202,9 @@ class _Tracing:
             yield
 
     def _take_gradients(self) -> None:
-        for name, twin in self.parameters.items():
-            if twin.grad is not None:
-                self.step.gradients[name] = self.tracer.cell_of(twin.grad).storage
+        found = {name: twin.grad for name, twin in self.parameters.items() if twin.grad is not None}
+        for name, gradient in (found | self.tracer.gradients()).items():
+            self.step.gradients[name] = self.tracer.cell_of(gradient).storage
 
 
 def _input_like(tensor: Tensor) -> Tensor:

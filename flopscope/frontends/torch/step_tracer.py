@@ -10,6 +10,7 @@ from torch import Tensor
 from torch._ops import OpOverload
 from torch.utils._mode_utils import no_dispatch
 
+from flopscope.frontends.torch.accumulation import ADD, adds_in_place
 from flopscope.frontends.torch.cells import Cell, type_of
 from flopscope.frontends.torch.memo import Entry
 from flopscope.frontends.torch.real import DataNeeded
@@ -20,6 +21,7 @@ from flopscope.step import Phase
 
 _DETACH = torch.ops.aten.detach.default
 _CHOICE = torch.ops.aten._fused_sdp_choice.default
+_ADD_IN_PLACE = torch.ops.aten.add_.Tensor
 _next_number = torch._C._autograd._get_sequence_nr
 _current_node = torch._C._current_autograd_node
 
@@ -40,12 +42,18 @@ class StepTracer(Tracer):
         self.times = 1
         self._scopes: dict[int, str] = {}
         """The scope of each node of autograd's graph, by its number."""
+        self._ended = -1
+        """The number of the node of autograd's graph that ended last, of those whose gradients may be added to others."""
+        self._strays: list[tuple[Tensor, Tensor | None]] = []
+        """Leaves that want a gradient and have no stand-in, as those of a scripted module, each with the gradient that it held."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None) -> Any:
         """Answer one call of an op."""
         kwargs = kwargs or {}
         if func is _DETACH and isinstance(args[0], StandIn):
             return self._same(args[0])
+        if func is ADD and self._adds_gradients() and adds_in_place(args):
+            func = _ADD_IN_PLACE
         self.mark()
         outer = self.scope
         if self.backward and not self.deep:
@@ -57,6 +65,35 @@ class StepTracer(Tracer):
         finally:
             self.scope = outer
             self.mark()
+
+    def node_ended(self) -> None:
+        """The current node of autograd's graph has computed its gradients."""
+        self._ended = _current_node()._sequence_nr()
+
+    def _adds_gradients(self) -> bool:
+        """Whether an addition is autograd's own, of gradients of one value."""
+        node = _current_node()
+        return node is not None and self.backward and node._sequence_nr() == self._ended
+
+    def _meet(self, tensor: Tensor) -> Cell:
+        if tensor.requires_grad and tensor.is_leaf:
+            self._strays.append((tensor, tensor.grad))
+            tensor.grad = None
+        return super()._meet(tensor)
+
+    def gradients(self) -> dict[str, Tensor]:
+        """The gradients of the parameters that have no stand-in, by name."""
+        known = self._inventory.weights
+        found = {known[id(tensor)][0]: tensor.grad for tensor, _ in self._strays if id(tensor) in known}
+        return {name: gradient for name, gradient in found.items() if gradient is not None}
+
+    def close(self) -> None:
+        """Let go of every tensor that was met, as it was found."""
+        for tensor, gradient in self._strays:
+            tensor.grad = None  # torch compares the type of a gradient with the one that it replaces
+            tensor.grad = gradient
+        self._strays.clear()
+        super().close()
 
     def mark(self) -> None:
         """Note the phase of the ops that were written down since the last call."""

@@ -33,6 +33,14 @@ class ClosedForm:
 
     ``form("macs")`` is a sympy expression; a form is also accepted wherever sympy takes one, and stands for its MACs. Its text lists all
     metrics.
+
+    Examples:
+        >>> import flopscope, torch
+        >>> form = flopscope.closed_form(torch.nn.Linear(8, 4), "2x8", symbols={"B": 0})
+        >>> form("macs"), form.evaluate("macs", B=1000), form.conditions
+        (32*B, 32000, [])
+        >>> form.lambdify("flops")(range(1, 4))
+        array([ 68, 136, 204])
     """
 
     name: str

@@ -21,7 +21,7 @@ LEAST_BATCH = 16
 PAGE = 128
 """What oneDNN adds to a buffer so that it starts where a cache line does."""
 COLUMN_BLOCKS, MOST_COLUMNS = 2, 700_000
-"""In how many parts a dilated input is unfolded at least, and the most bytes of one, which must fit into a core's cache (measured: 1 MiB)."""
+"""In how many parts a dilated input is unfolded at least, and the most bytes of one: it must fit into the cache of a core (1 MiB here)."""
 
 
 def batched(host: Host) -> int:
