@@ -101,11 +101,12 @@ def energy(
 
 
 @click.command()
-def devices() -> None:
+@output_options(FORMATS[:-1])
+def devices(style: Any, output: Path | None) -> None:
     """List the devices that flopscope knows, with their peaks."""
     from flopscope.report.devices import devices_table
 
-    click.echo(devices_table(), nl=False)
+    emit(devices_table(style), output)
 
 
 def parse_grid(text: str) -> float:

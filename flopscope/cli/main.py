@@ -176,7 +176,8 @@ def compare(
         click.echo(f"wrote {plot}{left_out}", err=True)
 
 
-for command in (report, diff, check, memory, train, fit, latency, energy, devices, advise, sweep, explain, why, doctor, conventions, schema):
+_MORE = (report, diff, check, memory, train, fit, latency, energy, devices, advise, sweep, explain, why, doctor, conventions, schema)
+for command in _MORE:
     main.add_command(command)
 
 

@@ -84,7 +84,7 @@ class Report:
         'flopscope.report/1'
 
     `explain`, `why`, `doctor` and `advise` tell where the numbers come from; `to_text`, `to_markdown`, `to_latex`, `to_csv`, `to_json`,
-    `to_dataframe` and `bits_text` write them.
+    `to_dataframe` and `bits_text` write them, `to_html` and `save_html` as one page. `latency` and `energy` tell what it takes on a device.
     """
 
     def __init__(self, graph: Graph) -> None:
