@@ -49,10 +49,10 @@ def adds_in_place(args: Sequence[Any]) -> bool:
     """Whether autograd, adding up two gradients, writes the sum into the first."""
     if torch.is_grad_enabled() or not (isinstance(args[0], StandIn) and isinstance(args[1], StandIn)):
         return False
-    root = args[0]._flopscope_cell.root  # type: ignore[attr-defined]
+    root = args[0]._flopscope_cell.root
     return (
         sys.getrefcount(root) == _HOLDERS_OF_A_CELL
-        and args[0]._use_count() == _holders_of_one()  # type: ignore[attr-defined]
+        and args[0]._use_count() == _holders_of_one()
         and _is_dense(args[0])
     )
 
@@ -80,7 +80,7 @@ def _holders_of_one() -> int:
 class _Count(TorchDispatchMode):
     """Counts the references to a gradient to which another is added."""
 
-    holders = 0
+    holders: int = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None) -> Tensor:
         if func is ADD and not torch.is_grad_enabled():

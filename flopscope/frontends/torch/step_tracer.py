@@ -29,7 +29,7 @@ _current_node = torch._C._current_autograd_node
 class StepTracer(Tracer):
     """Records the ops of a training step. Results are stand-ins for tensors of the CPU."""
 
-    _copy_of = staticmethod(stand_in_for)
+    copy_of = staticmethod(stand_in_for)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
