@@ -22,7 +22,7 @@ def _doubled(call: Call) -> int:
 
 
 def _convolution(call: Call) -> int:
-    """torch makes three convolutions of real numbers of one of complex ones."""
+    """Complex numbers: torch makes three convolutions of real numbers of one."""
     return (3 if is_complex(call.signature) else 1) * _doubled(call)
 
 

@@ -71,7 +71,9 @@ def _ctc(tracer: Ledger, func: Any, args: Sequence[Any], kwargs: Mapping[str, An
     if tracer.data_of(log_probs) is not None or (known is None and targets.dim() != 2):
         return PASS
     if known is None:
-        tracer.note(f"ctc_loss: the lengths of the targets are not known, so all are taken as {targets.shape[1]}, the longest that they can be")
+        tracer.note(
+            f"ctc_loss: the lengths of the targets are not known, so all are taken as {targets.shape[1]}, the longest that they can be"
+        )
     with _disable_current_modes(), torch.inference_mode(False):
         sizes = Tensor.tolist(known) if isinstance(known, Tensor) else known
         longest = targets.shape[1] if sizes is None else max(sizes, default=0)

@@ -121,17 +121,18 @@ class _Tracing:
     def _know_inputs(self, twins: tuple[Any, Any]) -> None:
         """A loss may read the inputs themselves, as that of an autoencoder does: they are the tensors that their twins stand for."""
         for tensor, twin in zip(tree_flatten((tuple(self.args), self.kwargs))[0], tree_flatten(twins)[0], strict=False):
-            if not isinstance(tensor, Tensor) or not isinstance(twin, Tensor) or tensor.requires_grad or tensor is twin:
+            if not isinstance(tensor, Tensor) or not isinstance(twin, Tensor) or tensor.requires_grad or tensor.is_nested:
                 continue
-            if tensor.layout is torch.strided and not tensor.is_nested and type_of(tensor) is type_of(twin):
+            is_new = self.tracer.known(tensor) is None
+            if is_new and tensor.layout is torch.strided and type_of(tensor) is type_of(twin):
                 self.tracer.adopt(tensor, self.tracer.value_of(twin), self.tracer.data_of(twin))
 
     def _explained(self, error: BaseException) -> FlopscopeError:
         graph, tracer = self.step.graph, self.tracer
         if "support saved tensor hooks" in str(error):
             return TraceError(
-                f"{graph.name} uses torch.func.grad or the like in a training step, where torch does not tell what is kept for the backward "
-                "pass. Use torch.autograd.grad(..., create_graph=True), or analyse the forward pass alone"
+                f"{graph.name} uses torch.func.grad or the like in a training step, where torch does not tell what is kept for the "
+                "backward pass. Use torch.autograd.grad(..., create_graph=True), or analyse the forward pass alone"
             )
         where = "in its backward pass" if tracer.backward else "in the loss" if tracer.scope == LOSS_SCOPE else None
         return explained(error, tracer, self.recorder, graph, hint_on((self.args, self.kwargs)), where)
@@ -211,7 +212,8 @@ class _Tracing:
             root = tracer.cell_of(tensor).root
             if root.value.role not in ("parameter", "buffer"):
                 saved[root.storage] = root.type.bytes(root.type.extent)
-            return tensor
+            # A result that its own node held would hold that node in turn.
+            return tensor if tensor.grad_fn is None else tracer.handle_on(tensor)
 
         def unpack(tensor: Tensor) -> Tensor:
             return tensor

@@ -57,6 +57,7 @@ class Tracer(RealRuns, TorchDispatchMode):
     """Records the ops of one call of a model. Use it once."""
 
     supports_higher_order_operators = True
+
     def __init__(
         self,
         inventory: Inventory,
