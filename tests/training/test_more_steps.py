@@ -185,6 +185,14 @@ CASES: dict[str, Case] = {
     ),
     "recurrent": (lambda: Model(lambda m, x: m.layer(x)[0], layer=nn.GRU(64, 24, 2, bidirectional=True)), (SEQUENCES,), summed),
     "autoencoder": (lambda: Model(encoded, a=nn.Linear(64, 32), decode=nn.Linear(16, 64)), (ROWS,), reconstruction),
+    "squares": (lambda: nn.Linear(64, 64), (torch.randn(512, 64),), lambda o: functional.mse_loss(o, torch.zeros_like(o))),
+    "squares, scaled": (lambda: nn.Linear(64, 64), (torch.randn(512, 64),), lambda o: 2 * functional.mse_loss(o, torch.zeros_like(o))),
+    "smooth loss": (lambda: nn.Linear(64, 64), (torch.randn(512, 64),), lambda o: functional.smooth_l1_loss(o, torch.zeros_like(o))),
+    "cross-entropy of bits": (
+        lambda: nn.Sequential(nn.Linear(64, 64), nn.Sigmoid()),
+        (torch.randn(512, 64),),
+        lambda o: functional.binary_cross_entropy(o, torch.zeros_like(o)),
+    ),
     "contrastive": (
         lambda: nn.Linear(64, 64),
         (ROWS,),
@@ -287,7 +295,7 @@ def test_nothing_is_left_behind_after_a_failure(function: Callable[..., Any]) ->
     [
         ({"optimizer": 3}, "name such as 'adamw'"),
         ({"accumulate": 2.5}, "1 or more"),
-        ({"shards": 2.5}, "whole number"),
+        ({"shards": 2.5}, "a whole number"),
         ({"checkpoint": [3]}, "paths of modules"),
         ({"loss": "mse"}, "function from the model's output"),
         ({"loss": lambda output: output.nope}, "in the loss"),
