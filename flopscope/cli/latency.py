@@ -101,12 +101,12 @@ def energy(
 
 
 @click.command()
-@output_options(FORMATS[:-1])
+@output_options(FORMATS)
 def devices(style: Any, output: Path | None) -> None:
     """List the devices that flopscope knows, with their peaks."""
-    from flopscope.report.devices import devices_table
+    from flopscope.report.devices import devices_json, devices_table
 
-    emit(devices_table(style), output)
+    emit(devices_json() if style == "json" else devices_table(style), output)
 
 
 def parse_grid(text: str) -> float:
