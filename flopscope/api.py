@@ -166,8 +166,13 @@ def training(
 
     if not isinstance(model, torch_nn.Module):
         raise InputError(f"a torch.nn.Module is needed to train, but a {type(model).__name__} was given")
-    if accumulate < 1:
-        raise OptionError(f"accumulate counts the passes of a step, 1 or more, but is {accumulate}")
+    if not isinstance(accumulate, int) or accumulate < 1:
+        raise OptionError(f"accumulate counts the passes of a step, 1 or more, but is {accumulate!r}")
+    checkpoint = (checkpoint,) if isinstance(checkpoint, str) else checkpoint
+    if not all(isinstance(path, str) for path in checkpoint):
+        raise OptionError(f"checkpoint takes paths of modules, or 'auto', but {checkpoint!r} was given")
+    if loss is not None and not callable(loss):
+        raise OptionError(f"the loss must be a function from the model's output to a tensor, but is {loss!r}")
     chosen = optimizer_of(optimizer)
     check_shards(shards, strategy)
     given = tensors_from_text((args, kwargs), dtype_of(model))

@@ -43,6 +43,9 @@ EXAMPLES: dict[str, list[str]] = {
     "schema": [],
     "fit": ["SPEC", "--memory", "1GB"],
     "report": ["SPEC", "-o", "-"],
+    "latency": ["SPEC", "--device", "rtx4090"],
+    "energy": ["SPEC", "--device", "t4"],
+    "devices": [],
 }
 """The arguments of a short run of each command; of those that are not here, a SPEC alone."""
 ONE_KIND = {"report"}

@@ -66,6 +66,8 @@ def fit(
     from flopscope.report.fit import fit_dict, fit_text
 
     available, kept = parse_bytes(memory, "--memory"), parse_bytes(reserve, "--reserve")
+    if not available:
+        raise OptionError(f"nothing fits into --memory {memory}; give an amount such as 24GiB")
     if kept >= available:
         raise OptionError(f"--reserve {reserve} keeps back all of --memory {memory}")
     step = step if step is not None else 32 if over == "resolution" else 1

@@ -18,6 +18,7 @@ from flopscope.cli.check import check
 from flopscope.cli.diff import diff
 from flopscope.cli.explain import conventions, doctor, explain, why
 from flopscope.cli.fit import fit
+from flopscope.cli.latency import devices, energy, latency
 from flopscope.cli.memory import memory
 from flopscope.cli.output import emit, nobody_reads, patience, results_only
 from flopscope.cli.report import report
@@ -175,7 +176,8 @@ def compare(
         click.echo(f"wrote {plot}{left_out}", err=True)
 
 
-for command in (report, diff, check, memory, train, fit, advise, sweep, explain, why, doctor, conventions, schema):
+_MORE = (report, diff, check, memory, train, fit, latency, energy, devices, advise, sweep, explain, why, doctor, conventions, schema)
+for command in _MORE:
     main.add_command(command)
 
 

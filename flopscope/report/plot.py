@@ -1,4 +1,4 @@
-"""A sweep, and the memory of a model, as pictures. matplotlib is imported here and nowhere else."""
+"""A sweep, the memory of a model, and its roofline, as pictures. matplotlib is imported here and nowhere else."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from matplotlib.axis import XAxis, YAxis
     from matplotlib.figure import Figure
 
+    from flopscope.latency.roofline import Roofline, Timed
+    from flopscope.report.latency import Latency
     from flopscope.report.memory import Memory
     from flopscope.report.sweep import Sweep
 
@@ -190,3 +192,114 @@ def _label_counts(axis: YAxis, counts: list[int], is_wide: bool) -> None:
         axis.set_major_locator(LogLocator(subs=(1, 2, 5) if _spread(counts) < 300 else (1,)))
         axis.set_minor_formatter(NullFormatter())
     axis.set_major_formatter(EngFormatter(sep=" "))
+
+
+_FAMILY_COLORS = {
+    "conv": "#1f5fa8", "conv1x1": "#5aa0e0", "depthwise": "#1b998b", "grouped": "#7fc8a9", "matmul": "#5b2a86", "attention": "#b86bd0",
+    "elementwise": "#d9822b", "norm": "#f2b661", "reduction": "#b3261e", "pooling": "#8c6d46", "movement": "#7f7f7f",
+}  # fmt: skip
+_SMALLEST, _LARGEST = 10.0, 700.0
+
+
+def draw_roofline(found: Latency, path: Path) -> None:
+    """Draw the kernels of a model under the ceilings of a device: by FLOPs per byte, and by FLOPs per second; the larger, the longer.
+
+    Raises:
+        OptionError: the times are not from a roofline, nothing in the model computes, or the file cannot be written.
+    """
+    from flopscope.latency.roofline import Roofline as AnyRoofline
+
+    timed = [each for each in found.timed if each.kernel.matrix_flops + each.kernel.vector_flops and _moved(each)]
+    source = found.source
+    if not timed or not isinstance(source, AnyRoofline):
+        raise OptionError(f"no op of {found.name} computes, so there is nothing to draw under a roofline")
+    figure, axes = _empty(f"{found.name} on {source.device.title}")
+    whole = sum(each.seconds for each in found.timed)
+    _draw_kernels(axes, timed, whole)
+    _draw_ceilings(axes, source, timed)
+    _label_longest(axes, found, timed, whole)
+    axes.set_xlabel("FLOPs per byte moved")
+    axes.set_ylabel("FLOP/s (estimated)")
+    figure.legend(loc="outside right upper", frameon=False, fontsize=9, title="area: part of the time", title_fontsize=9)
+    figure.set_size_inches(9.0, 5.2)
+    _save(figure, path)
+
+
+def _moved(each: Timed) -> int:
+    return each.kernel.memory_bytes + each.kernel.cache_bytes
+
+
+def _point(each: Timed) -> tuple[float, float]:
+    flops = each.kernel.matrix_flops + each.kernel.vector_flops
+    return flops / _moved(each), flops / each.seconds
+
+
+def _draw_kernels(axes: Axes, timed: list[Timed], whole: float) -> None:
+    spent: dict[str, float] = {}
+    for each in timed:
+        spent[each.kernel.family] = spent.get(each.kernel.family, 0.0) + each.seconds
+    for family in sorted(spent, key=lambda name: -spent[name]):
+        own = [each for each in timed if each.kernel.family == family]
+        points = [_point(each) for each in own]
+        sizes = [max(_SMALLEST, min(_LARGEST, 6000 * each.seconds / whole)) for each in own]
+        label = f"{family}  {100 * spent[family] / whole:.0f} %"
+        look: dict[str, Any] = {"alpha": 0.55, "linewidths": 0.4, "edgecolors": "white", "label": label}
+        xs, ys = [x for x, _ in points], [y for _, y in points]
+        axes.scatter(xs, ys, sizes, _FAMILY_COLORS[family], **look)
+    for handle in axes.collections:
+        handle.set_zorder(3)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+
+
+def _draw_ceilings(axes: Axes, source: Roofline, timed: list[Timed]) -> None:
+    """The datasheet's ceilings as lines, the achievable ones of the family that reaches most as broken lines."""
+    from matplotlib.ticker import EngFormatter
+
+    device, ceilings = source.device, source.ceilings
+    dtypes = sorted({each.kernel.dtype for each in timed if each.kernel.matrix_flops}, key=device.peak) or ["float32"]
+    peak = device.peak(dtypes[-1])
+    best, fastest = max(ceilings.compute.values()), max(ceilings.bandwidth.values())
+    intensities = [_point(each)[0] for each in timed]
+    bandwidth = device.bandwidth_bytes_per_second
+    left, right = min(intensities) / 3, max(*intensities, peak / bandwidth) * 5
+    xs = numpy.geomspace(left, right, 200)
+    axes.plot(xs, numpy.minimum(peak, bandwidth * xs), color="#222222", linewidth=1.6, zorder=2, label="datasheet")
+    achieved = numpy.minimum(peak * best, bandwidth * fastest * xs)
+    what = "calibrated, at best" if ceilings.calibrated else "assumed, at best"
+    axes.plot(xs, achieved, color="#222222", linewidth=1.2, linestyle="--", zorder=2, label=what)
+    if any(each.kernel.cache_bytes for each in timed):
+        cached = numpy.minimum(peak * best, bandwidth * fastest * ceilings.cache_speedup * xs)
+        axes.plot(xs, cached, color="#888888", linewidth=1.0, linestyle=":", zorder=2, label="from the cache")
+    axes.set_xlim(left, right)
+    lowest = min(_point(each)[1] for each in timed)
+    axes.set_ylim(max(lowest / 8, peak / 1e6), peak * 3)
+    axes.yaxis.set_major_formatter(EngFormatter(sep=" "))
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    engineering = EngFormatter(places=1, sep=" ")
+    style: dict[str, Any] = {"textcoords": "offset points", "ha": "right", "fontsize": 8.5}
+    axes.annotate(f"{dtypes[-1]}: {engineering(peak)}FLOP/s", (right, peak), xytext=(-4, 4), **style)
+    x = left * (peak / bandwidth / left) ** 0.6
+    axes.annotate(f"{engineering(bandwidth)}B/s", (x, bandwidth * x), xytext=(-6, 6), **style)
+
+
+def _label_longest(axes: Axes, found: Latency, timed: list[Timed], whole: float) -> None:
+    """The longest kernel of each of the three families that take longest."""
+    spent: dict[str, float] = {}
+    for each in timed:
+        spent[each.kernel.family] = spent.get(each.kernel.family, 0.0) + each.seconds
+    for family in sorted(spent, key=lambda name: -spent[name])[:_MOST_NAMED]:
+        longest = max((each for each in timed if each.kernel.family == family), key=lambda each: each.seconds)
+        op = found.graph.ops[longest.kernel.ops[0]]
+        text = f"{op.target.rpartition('::')[2]} in {op.scope or 'the model itself'} ({100 * longest.seconds / whole:.1f} %)"
+        is_right = _point(longest)[0] > axes.get_xlim()[1] / 20
+        place: dict[str, Any] = {
+            "xytext": (-10 if is_right else 18, -26),
+            "textcoords": "offset points",
+            "ha": "right" if is_right else "left",
+        }
+        arrow = {"arrowstyle": "-", "color": "#999999", "linewidth": 0.7}
+        axes.annotate(text, _point(longest), fontsize=8, color="#333333", zorder=6, arrowprops=arrow, **place)
+
+
+_MOST_NAMED = 3

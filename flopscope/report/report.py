@@ -17,12 +17,20 @@ from flopscope.analyses.experts import ROUTING, Experts, experts
 from flopscope.cost import ZERO, Cost
 from flopscope.errors import OptionError
 from flopscope.graph import Graph
+from flopscope.latency.ceilings import Ceilings
+from flopscope.latency.device import Device
+from flopscope.latency.energy import EnergySource
+from flopscope.latency.kernels import Amp, Runtime
+from flopscope.latency.roofline import Roofline
+from flopscope.latency.source import LatencySource
 from flopscope.report import tables, under
 from flopscope.report.advice import Advice, advise
 from flopscope.report.diff import Diff, diff
 from flopscope.report.doctor import Diagnosis, diagnose
+from flopscope.report.energy import EnergyReport
 from flopscope.report.explain import Explanation, explain_convention
 from flopscope.report.explain_number import NumberExplanation, explain_number, parse_number
+from flopscope.report.latency import Latency
 from flopscope.report.memory import Memory
 from flopscope.report.rows import KindRow, ModuleRow, OpRow, metrics
 from flopscope.report.schemas import identifier
@@ -76,7 +84,7 @@ class Report:
         'flopscope.report/1'
 
     `explain`, `why`, `doctor` and `advise` tell where the numbers come from; `to_text`, `to_markdown`, `to_latex`, `to_csv`, `to_json`,
-    `to_dataframe` and `bits_text` write them.
+    `to_dataframe` and `bits_text` write them, `to_html` and `save_html` as one page. `latency` and `energy` tell what it takes on a device.
     """
 
     def __init__(self, graph: Graph) -> None:
@@ -203,6 +211,47 @@ class Report:
     def memory(self) -> Memory:
         """How much memory the call takes: the peak of live tensors, where it is reached, what is alive there, and weights."""
         return Memory(self._graph)
+
+    def latency(
+        self,
+        on: str | Path | Device | LatencySource,
+        *,
+        ceilings: Ceilings | None = None,
+        runtime: Runtime = "eager",
+        amp: Amp | None = None,
+    ) -> Latency:
+        """How long the call takes on a device, with an error bar: per op, per module, per kind and in all, and which ceiling binds.
+
+        Args:
+            on: a device, its name such as ``"rtx4090"``, a TOML file that describes one, or any other source of times.
+            ceilings: what the device achieves; by default what is known of it, or assumed parts of its peaks, with a wide error bar.
+            runtime: ``"eager"``, or ``"compile"``, which fuses elementwise ops.
+            amp: mixed precision, for a model that was traced in float32.
+
+        Raises:
+            OptionError: there is no such device, runtime or precision, or a source of times was given options of a device.
+        """
+        if not isinstance(on, str | Path | Device):
+            if ceilings is not None or runtime != "eager" or amp is not None:
+                raise OptionError(f"ceilings, runtime and amp belong to a device, but the times are from {on.name}")
+            return Latency(self._graph, on)
+        return Latency(self._graph, Roofline(on, ceilings, runtime=runtime, amp=amp))
+
+    def energy(
+        self, on: str | Path | Device, *, ceilings: Ceilings | None = None, runtime: Runtime = "eager", amp: Amp | None = None
+    ) -> EnergyReport:
+        """The energy of the call on a device between two bounds: what arithmetic and movement take, and what the device may draw meanwhile.
+
+        Args:
+            on: a device, its name, or a TOML file that describes one.
+            ceilings: what the device achieves.
+            runtime: ``"eager"`` or ``"compile"``.
+            amp: mixed precision, for a model that was traced in float32.
+
+        Raises:
+            OptionError: there is no such device, or it lists no energies.
+        """
+        return EnergyReport(self._graph, EnergySource(Roofline(on, ceilings, runtime=runtime, amp=amp)))
 
     def explain(self, vs: str | float, others: Mapping[str, Report] | None = None) -> Explanation | NumberExplanation:
         """Where the difference to another count comes from.

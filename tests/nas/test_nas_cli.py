@@ -110,7 +110,6 @@ BAD = [
     (("train", "mobilenet_v2:width=-1"), "give a number greater than zero"),
     (("train", "mobilenet_v2", "--recipe", "nowhere"), "there is no recipe 'nowhere'"),
     (("train", "mobilenet_v2", "--data", "nothing"), "there is no data set 'nothing'"),
-    (("train", "published:DARTS_V2", "--recipe", "darts-first-order", "--data", "digits"), "leave it out with --set train.cutout=0"),
     (("train", "mobilenet_v2", "--set", "lr"), "is not KEY=VALUE"),
     (("train", "--resume", "nowhere"), "nowhere holds no run"),
     (("train", "--resume", "nowhere", "--out", "other"), "so out cannot be given as well"),
@@ -129,6 +128,14 @@ def test_what_cannot_be_done_is_one_message_and_leaves_nothing(arguments: tuple[
     assert says in result.stderr
     assert result.stderr.count("\n") == 1
     assert result.stdout == ""
+    assert not list(folder.iterdir())
+
+
+def test_a_cutout_that_the_images_are_too_small_for(data: Path, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    monkeypatch.setenv("FLOPSCOPE_DATA", str(data))
+    result = _run("train", "published:DARTS_V2", "--recipe", "darts-first-order", "--data", "digits")
+    assert result.exit_code == 2, result.exception
+    assert "leave it out with --set train.cutout=0" in result.stderr
     assert not list(folder.iterdir())
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from flopscope.analyses.memory.regions import Held
 from flopscope.analyses.widths import width_of
-from flopscope.graph import Graph, Role, Tensor, TensorType
+from flopscope.graph import Graph, Op, Role, Tensor, TensorType
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +44,9 @@ def storages(graph: Graph, *, ideal: bool = False) -> list[Storage]:
     deaths = last_uses(graph, held) if ideal or graph.deaths is None else graph.deaths
     apart = folded(graph)
     made = [*graph.inputs, *(value for op in graph.ops for value in op.outputs)]
+    roomy = {} if ideal or graph.deaths is None else {op.outputs[0].id: _room_of(op) for op in graph.ops if op.kind in _ROOMY}
     found = [
-        _storage(value, _born(value), min(deaths.get(value.id, end), end))
+        _storage(value, _born(value), min(deaths.get(value.id, end), end), roomy.get(value.id, 0))
         for value in made
         if value.storage is None and value.role != "inner" and value.id not in apart
     ]
@@ -62,8 +63,17 @@ def _born(value: Tensor) -> int:
     return -1 if value.producer is None else value.producer
 
 
-def _storage(value: Tensor, born: int, died: int) -> Storage:
-    return Storage(value.id, bytes_of(value.type), born, max(died, born + 1), value.role, value.producer, value.name, value.type)
+_ROOMY = ("mse_loss", "smooth_l1_loss", "binary_cross_entropy", "soft_margin_loss")
+"""Losses whose number lies at the start of the memory that the loss of each element was computed in (ATen's ``Loss.cpp``)."""
+
+
+def _room_of(op: Op) -> int:
+    elements = max(value.type.elements for value in op.inputs[:2])
+    return bytes_of(TensorType.of((elements,), op.outputs[0].type.dtype))
+
+
+def _storage(value: Tensor, born: int, died: int, room: int) -> Storage:
+    return Storage(value.id, max(room, bytes_of(value.type)), born, max(died, born + 1), value.role, value.producer, value.name, value.type)
 
 
 def _of_loops(graph: Graph, deaths: dict[int, int]) -> Iterator[Storage]:

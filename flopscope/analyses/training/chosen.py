@@ -17,6 +17,9 @@ def optimizer_of(optimizer: str | Optimizer) -> Optimizer:
     """
     if isinstance(optimizer, Optimizer):
         return optimizer
+    if not isinstance(optimizer, str):
+        kinds = "a name such as 'adamw' or an Optimizer of flopscope.analyses.training.optimizers"
+        raise OptionError(f"the optimizer must be {kinds}, but is {optimizer!r}; one of torch.optim goes by its name")
     name, _, settings = optimizer.partition(":")
     if name.lower() not in OPTIMIZERS:
         near = difflib.get_close_matches(name.lower(), OPTIMIZERS, 1)

@@ -76,8 +76,8 @@ def check_shards(shards: int, strategy: str) -> None:
     """
     if strategy not in STRATEGIES:
         raise OptionError(f"there is no way {strategy!r} to share a model; choose one of {', '.join(STRATEGIES)}")
-    if shards < 1:
-        raise OptionError(f"a model is shared by at least one device, but by {shards} was asked for")
+    if not isinstance(shards, int) or shards < 1:
+        raise OptionError(f"a model is shared by at least one device, a whole number of them, but by {shards!r} was asked for")
 
 
 def _replicated(weights: Sequence[Weight], optimizer: Optimizer, shards: int, strategy: Strategy) -> Share:

@@ -1,4 +1,4 @@
-"""Where autograd adds gradients up in place: the gradients of a value that several ops read.
+"""Where autograd writes gradients in place: into the sum of those of a value that several ops read, and into zeros.
 
 Autograd adds the second gradient to the first without new memory if nothing else holds the first. It never does so while a mode looks on,
 as one does here, so what it would do is found out and told to the tracer, op by op.
@@ -17,9 +17,19 @@ from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_mod
 
 from flopscope.frontends.torch.stand_ins import StandIn, stand_in_for
 
-ADD = torch.ops.aten.add.Tensor
+aten = torch.ops.aten
+ADD = aten.add.Tensor
+IN_PLACE = {
+    ADD: aten.add_.Tensor,
+    aten.scatter.src: aten.scatter_.src,
+    aten.scatter.value: aten.scatter_.value,
+    aten.scatter_add.default: aten.scatter_add_.default,
+    aten.index_add.default: aten.index_add_.default,
+    aten.index_put.default: aten.index_put_.default,
+}
+"""What autograd, and the formulas of gradients that fill zeros, do with plain tensors instead of these."""
 _HOLDERS_OF_A_CELL = 3
-"""References to the root of a tensor that no other tensor shares memory with: the tensor's own, and two of `adds_in_place`."""
+"""References to the root of a tensor that no other tensor shares memory with: the tensor's own, and two of `owned`."""
 
 
 def watch_sums(node: Any, ended: Callable[[], None]) -> None:
@@ -45,12 +55,12 @@ def watch_sums(node: Any, ended: Callable[[], None]) -> None:
         source.register_hook(lambda *_: ended())
 
 
-def adds_in_place(args: Sequence[Any]) -> bool:
-    """Whether autograd, adding up two gradients, writes the sum into the first."""
-    if torch.is_grad_enabled() or not (isinstance(args[0], StandIn) and isinstance(args[1], StandIn)):
+def owned(tensor: Any) -> bool:
+    """Whether autograd, and nothing else, holds a tensor, so that it may write a gradient there."""
+    if torch.is_grad_enabled() or not isinstance(tensor, StandIn):
         return False
-    root = args[0]._flopscope_cell.root  # type: ignore[attr-defined]
-    return sys.getrefcount(root) == _HOLDERS_OF_A_CELL and args[0]._use_count() == _holders_of_one() and _is_dense(args[0])
+    root = tensor._flopscope_cell.root  # type: ignore[attr-defined]
+    return sys.getrefcount(root) == _HOLDERS_OF_A_CELL and tensor._use_count() == _holders_of_one() and _is_dense(tensor)
 
 
 def _is_dense(tensor: Tensor) -> bool:
@@ -65,24 +75,23 @@ def _is_dense(tensor: Tensor) -> bool:
 
 @cache
 def _holders_of_one() -> int:
-    """The references to a gradient that only autograd holds, seen from where `adds_in_place` sees them. They differ between versions."""
+    """The references to a gradient that only autograd holds, seen from where `owned` sees them. They differ between versions."""
     with _disable_current_modes(), torch.inference_mode(False), torch.enable_grad():
         leaf = stand_in_for(torch.empty(1), requires_grad=True)
-        count = _Count()
-        with count:
+        with _Count() as count:
             (leaf.sin() + leaf.cos()).backward()
-    return count.holders
+    return int(count.holders)
 
 
 class _Count(TorchDispatchMode):
     """Counts the references to a gradient to which another is added."""
 
-    holders = 0
+    holders: int = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None) -> Tensor:
         if func is ADD and not torch.is_grad_enabled():
-            self._look(args)
+            self._look(args[0])
         return stand_in_for(args[0])
 
-    def _look(self, args: Sequence[Any]) -> None:
-        self.holders = args[0]._use_count()
+    def _look(self, tensor: Any) -> None:
+        self.holders = tensor._use_count()

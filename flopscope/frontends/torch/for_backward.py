@@ -6,20 +6,23 @@ evaluation mode returns some too, and a recurrent layer has no workspace.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from flopscope.frontends.torch.cells import meta_like
+
 aten = torch.ops.aten
 _BATCH = (aten.native_batch_norm.default, aten._native_batch_norm_legit.default)
 _WEIGHT_OF = {aten.native_layer_norm.default: 2, aten.native_group_norm.default: 1}
+_BAGS = (aten._embedding_bag.default, aten._embedding_bag_forward_only.default)
 _RECURRENT = aten.mkldnn_rnn_layer.default
 _PAGE_BYTES, _LINE_BYTES = 4096, 64
 
 
-def as_on_cpu(func: Any, args: Sequence[Any], result: Any) -> Any:
+def as_on_cpu(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], result: Any) -> Any:
     """The result of an op, with what is meant for its backward pass as on a CPU."""
     if func in _BATCH:
         weight, running, trains = args[1], args[3], bool(args[5])
@@ -29,6 +32,8 @@ def as_on_cpu(func: Any, args: Sequence[Any], result: Any) -> Any:
         weight = args[_WEIGHT_OF[func]]
         dtype = args[0].dtype if weight is None else weight.dtype
         return (result[0], *(_statistic(tensor, dtype, True) for tensor in result[1:]))
+    if func in _BAGS and all(tensor.device.type == "meta" for tensor in result):
+        return _of_bags(func, args, kwargs)
     if func is _RECURRENT and args[15]:
         size = _workspace_bytes(args[0], args[10])
         return (*result[:3], torch.empty(size, dtype=torch.uint8, device="meta"))
@@ -37,6 +42,16 @@ def as_on_cpu(func: Any, args: Sequence[Any], result: Any) -> Any:
 
 def _statistic(tensor: Tensor, dtype: torch.dtype, trains: bool) -> Tensor:
     return torch.empty(tensor.shape if trains else (0,), dtype=dtype, device="meta")
+
+
+def _of_bags(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """What bags of embeddings are on a CPU: their kernel runs on a table of one row, which shows which of its ways it takes."""
+    table = args[0]
+    row = torch.zeros(1, table.shape[1], dtype=table.dtype)
+    others = [torch.zeros(item.shape, dtype=item.dtype) if isinstance(item, Tensor) else item for item in args[1:]]
+    named = {name: torch.zeros(item.shape, dtype=item.dtype) if isinstance(item, Tensor) else item for name, item in kwargs.items()}
+    made = func(row, *others, **named)
+    return tuple(meta_like(tensor) for tensor in made)
 
 
 def _workspace_bytes(x: Tensor, hidden: int) -> int:

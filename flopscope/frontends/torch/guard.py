@@ -26,7 +26,7 @@ def untouched(modules: list[nn.Module], *, gradients: bool = False) -> Iterator[
     deeper level is not followed.
     """
     modules = [module for module in modules if not isinstance(module, torch.jit.ScriptModule)]  # their state is not in Python
-    before = [_snapshot(module) for module in modules]
+    before = [_snapshot(module, gradients) for module in modules]
     parameters = [p for found in before if found[1] for p in found[1].values() if p is not None]
     flags = list(map(_WANTS_GRADIENT, parameters))
     held = [p.grad for p in parameters] if gradients else []
@@ -54,13 +54,13 @@ def untouched(modules: list[nn.Module], *, gradients: bool = False) -> Iterator[
 _Snapshot = tuple[dict[str, Any], "dict[str, Any] | None", "dict[str, Any] | None", "dict[str, Any] | None", list[tuple[Any, Any]]]
 
 
-def _snapshot(module: nn.Module) -> _Snapshot:
+def _snapshot(module: nn.Module, hooks: bool) -> _Snapshot:
     """The attributes, parameters, buffers and children of a module (``None`` where it has none), and copies of its other containers."""
     state = module.__dict__.copy()
     parameters, buffers, children = state["_parameters"], state["_buffers"], state["_modules"]
     others: list[tuple[Any, Any]] = _NOTHING
-    # The layers of torch itself hold no other lists, dicts or sets that a forward changes.
-    if not type(module).__module__.startswith("torch.nn.modules"):
+    # The layers of torch itself hold no other lists, dicts or sets that a forward changes, but for hooks.
+    if hooks or not type(module).__module__.startswith("torch.nn.modules"):
         others = [(value, value.copy() if value else None) for value in state.values() if type(value) in _COPIED]
     return (
         state,

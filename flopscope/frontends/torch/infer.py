@@ -34,7 +34,7 @@ def infer(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     if short is not None and (answer := short(*args, **kwargs)) is not None:
         return answer
     try:
-        return as_on_cpu(func, args, func(*args, **kwargs))
+        return as_on_cpu(func, args, kwargs, func(*args, **kwargs))
     except (NotImplementedError, RuntimeError) as error:
         if not _is_about_meta(error):
             raise

@@ -34,6 +34,9 @@ class _AnyData(TorchDispatchMode):
 class Ledger:
     """The ops of one call of a model, and the cells of its tensors."""
 
+    copy_of: Callable[[Tensor], Tensor] = staticmethod(Tensor.detach)
+    """A new result like a template."""
+
     def __init__(
         self, inventory: Inventory, data_of_weight: DataOf, *, execute: bool, most_concrete: int, readable: Collection[int]
     ) -> None:

@@ -64,16 +64,46 @@ def _unpack(tracer: Ledger, func: Any, args: Sequence[Any], kwargs: Mapping[str,
     return _written(tracer, func, args, kwargs, (padded, lengths))
 
 
+def _ctc(tracer: Ledger, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """``losses, log_alpha = _ctc_loss(log_probs [t, n, c], targets, input_lengths, target_lengths, blank, zero_infinity)``."""
+    log_probs, targets, _, lengths = args[:4]
+    known = tracer.data_of(lengths) if isinstance(lengths, Tensor) else lengths
+    if tracer.data_of(log_probs) is not None or (known is None and targets.dim() != 2):
+        return PASS
+    if known is None:
+        tracer.note(
+            f"ctc_loss: the lengths of the targets are not known, so all are taken as {targets.shape[1]}, the longest that they can be"
+        )
+    with _disable_current_modes(), torch.inference_mode(False):
+        sizes = Tensor.tolist(known) if isinstance(known, Tensor) else known
+        longest = targets.shape[1] if sizes is None else max(sizes, default=0)
+        steps, batch = (log_probs.shape[0], log_probs.shape[1]) if log_probs.dim() == 3 else (log_probs.shape[0], 1)
+        losses = torch.empty(batch if log_probs.dim() == 3 else (), dtype=log_probs.dtype, device="meta")
+        log_alpha = torch.empty((batch, steps, 2 * longest + 1), dtype=log_probs.dtype, device="meta")
+    return _written(tracer, func, args, kwargs, (losses, log_alpha))
+
+
+def _ctc_backward(tracer: Ledger, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """``gradient = _ctc_loss_backward(gradient of losses, log_probs, ...)``."""
+    if tracer.data_of(args[1]) is not None:
+        return PASS
+    with _disable_current_modes(), torch.inference_mode(False):
+        made = torch.empty(args[1].shape, dtype=args[1].dtype, device="meta")
+    return _written(tracer, func, args, kwargs, (made,))[0]
+
+
 def _written(tracer: Ledger, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], results: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     """Write the op down with these results, of which those on the CPU hold true data."""
     operands = [tracer.cell_of(tensor) for tensor in flat_tensors((*args, *kwargs.values()))]
+    results = tuple(tensor if tensor.device.type == "cpu" else tracer.copy_of(tensor) for tensor in results)
+    known = [tensor.device.type == "cpu" and type(tensor) is Tensor for tensor in results]
     from_input = any(operand.root.from_input and operand.root.concrete for operand in operands)
     if from_input:
         tracer.data_dependent.append((schema_of(func).target, tracer.scope))
     op = tracer.write([cell.value for cell in operands], results)
-    for tensor in results:
+    for tensor, is_known in zip(results, known, strict=True):
         cell = tracer.cell_of(tensor)
-        cell.root.concrete = tensor.device.type == "cpu"
+        cell.root.concrete = is_known
         cell.root.from_input = from_input
     outputs = tuple(value.type for value in op.outputs)
     op.signature = describe(schema_of(func), args, kwargs, [cell.type for cell in operands], outputs, "fresh")
@@ -91,4 +121,8 @@ SPECIAL: dict[Any, Special] = {
     **QUERIES,
     aten._pack_padded_sequence.default: _pack,
     aten._pad_packed_sequence.default: _unpack,
+    aten._ctc_loss.default: _ctc,
+    aten._ctc_loss.Tensor: _ctc,
+    aten._ctc_loss_backward.default: _ctc_backward,
+    aten._ctc_loss_backward.Tensor: _ctc_backward,
 }

@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import _disable_current_modes
+from torch.utils._pytree import tree_flatten
 
-from flopscope.errors import FlopscopeError, InputError, NeedsDataError
+from flopscope.errors import FlopscopeError, InputError, NeedsDataError, TraceError
 from flopscope.frontends.torch.accumulation import watch_sums
 from flopscope.frontends.torch.adoption import adopt_inputs, elements_with_values, small_integers
 from flopscope.frontends.torch.cells import type_of
@@ -92,17 +93,19 @@ class _Tracing:
         """Trace it."""
         graph, tracer = self.step.graph, self.tracer
         twins = adopt_inputs(tracer, self.args, self.kwargs, graph, False, _input_like)
+        self._know_inputs(twins)
         with untouched(self.census.modules, gradients=True), as_written(any(self.census.programs.values())):
             self._exchange_weights()
             self.step.checkpoint = tuple(chosen(self.model, checkpoint))
             with listening(_Depth(self.recorder, tracer)), checkpointing(self.model, self.step.checkpoint), torch.inference_mode(False):
                 try:
-                    with torch.enable_grad(), tracer:
+                    # Looking for anomalies reads the values of gradients.
+                    with torch.enable_grad(), torch.autograd.set_detect_anomaly(False), tracer:
                         held = self._passes(twins, amp, accumulate)
                 except (FlopscopeError, KeyboardInterrupt):
                     raise
                 except (Exception, SystemExit) as error:
-                    raise explained(error, tracer, self.recorder, graph, hint_on((self.args, self.kwargs))) from error
+                    raise self._explained(error) from error
                 else:
                     graph.outputs = [tracer.value_of(leaf) for leaf in tensors_in(held)]
                     self._take_gradients()
@@ -114,6 +117,25 @@ class _Tracing:
         graph.annotations["phase"] = tracer.phases
         self.step.amp, self.step.accumulate = amp, accumulate
         return self.step
+
+    def _know_inputs(self, twins: tuple[Any, Any]) -> None:
+        """A loss may read the inputs themselves, as that of an autoencoder does: they are the tensors that their twins stand for."""
+        for tensor, twin in zip(tree_flatten((tuple(self.args), self.kwargs))[0], tree_flatten(twins)[0], strict=False):
+            if not isinstance(tensor, Tensor) or not isinstance(twin, Tensor) or tensor.requires_grad or tensor.is_nested:
+                continue
+            is_new = self.tracer.known(tensor) is None
+            if is_new and tensor.layout is torch.strided and type_of(tensor) is type_of(twin):
+                self.tracer.adopt(tensor, self.tracer.value_of(twin), self.tracer.data_of(twin))
+
+    def _explained(self, error: BaseException) -> FlopscopeError:
+        graph, tracer = self.step.graph, self.tracer
+        if "support saved tensor hooks" in str(error):
+            return TraceError(
+                f"{graph.name} uses torch.func.grad or the like in a training step, where torch does not tell what is kept for the "
+                "backward pass. Use torch.autograd.grad(..., create_graph=True), or analyse the forward pass alone"
+            )
+        where = "in its backward pass" if tracer.backward else "in the loss" if tracer.scope == LOSS_SCOPE else None
+        return explained(error, tracer, self.recorder, graph, hint_on((self.args, self.kwargs)), where)
 
     def _exchange_weights(self) -> None:
         """Put a stand-in into the place of each parameter and buffer; `untouched` puts the weights back."""
@@ -174,10 +196,7 @@ class _Tracing:
             self.recorder.add_place(LOSS_SCOPE, "Loss")
             loss, self.step.loss = loss_of(output, self.loss)
         if not loss.requires_grad:
-            raise InputError(
-                f"the loss of {self.step.graph.name} ({self.step.loss}) does not depend on a parameter that wants a gradient: it was "
-                "computed under no_grad, or from detached tensors"
-            )
+            raise self._independent()
         tracer.backward = True
         watch_sums(loss.grad_fn, tracer.node_ended)
         loss.backward()
@@ -193,7 +212,8 @@ class _Tracing:
             root = tracer.cell_of(tensor).root
             if root.value.role not in ("parameter", "buffer"):
                 saved[root.storage] = root.type.bytes(root.type.extent)
-            return tensor
+            # A result that its own node held would hold that node in turn.
+            return tensor if tensor.grad_fn is None else tracer.handle_on(tensor)
 
         def unpack(tensor: Tensor) -> Tensor:
             return tensor
@@ -205,6 +225,14 @@ class _Tracing:
         found = {name: twin.grad for name, twin in self.parameters.items() if twin.grad is not None}
         for name, gradient in (found | self.tracer.gradients()).items():
             self.step.gradients[name] = self.tracer.cell_of(gradient).storage
+        if not self.step.gradients:
+            raise self._independent()
+
+    def _independent(self) -> InputError:
+        return InputError(
+            f"the loss of {self.step.graph.name} ({self.step.loss}) does not depend on a parameter that wants a gradient: it was computed "
+            "under no_grad, or from detached tensors"
+        )
 
 
 def _input_like(tensor: Tensor) -> Tensor:

@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch._ops import OpOverload
+from torch.autograd.function import BackwardCFunction
 from torch.utils._mode_utils import no_dispatch
 
-from flopscope.frontends.torch.accumulation import ADD, adds_in_place
+from flopscope.frontends.torch.accumulation import ADD, IN_PLACE, owned
 from flopscope.frontends.torch.cells import Cell, type_of
 from flopscope.frontends.torch.memo import Entry
 from flopscope.frontends.torch.real import DataNeeded
@@ -21,7 +22,6 @@ from flopscope.step import Phase
 
 _DETACH = torch.ops.aten.detach.default
 _CHOICE = torch.ops.aten._fused_sdp_choice.default
-_ADD_IN_PLACE = torch.ops.aten.add_.Tensor
 _next_number = torch._C._autograd._get_sequence_nr
 _current_node = torch._C._current_autograd_node
 
@@ -29,7 +29,7 @@ _current_node = torch._C._current_autograd_node
 class StepTracer(Tracer):
     """Records the ops of a training step. Results are stand-ins for tensors of the CPU."""
 
-    _copy_of = staticmethod(stand_in_for)
+    copy_of = staticmethod(stand_in_for)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -51,9 +51,9 @@ class StepTracer(Tracer):
         """Answer one call of an op."""
         kwargs = kwargs or {}
         if func is _DETACH and isinstance(args[0], StandIn):
-            return self._same(args[0])
-        if func is ADD and self._adds_gradients() and adds_in_place(args):
-            func = _ADD_IN_PLACE
+            return self.handle_on(args[0])
+        if self.backward and not self.deep:
+            func = self._as_on_plain_tensors(func, args)
         self.mark()
         outer = self.scope
         if self.backward and not self.deep:
@@ -70,10 +70,15 @@ class StepTracer(Tracer):
         """The current node of autograd's graph has computed its gradients."""
         self._ended = _current_node()._sequence_nr()
 
-    def _adds_gradients(self) -> bool:
-        """Whether an addition is autograd's own, of gradients of one value."""
-        node = _current_node()
-        return node is not None and self.backward and node._sequence_nr() == self._ended
+    def _as_on_plain_tensors(self, func: Any, args: Sequence[Any]) -> Any:
+        """The op that autograd would take if no mode looked on: where it owns the first operand, it writes the result there."""
+        there = IN_PLACE.get(func)
+        node = None if there is None else _current_node()
+        if node is None or isinstance(node, BackwardCFunction):
+            return func
+        # Of additions only its own, of gradients of one value, and not those in the formula of a gradient.
+        is_own = func is not ADD or node._sequence_nr() == self._ended
+        return there if is_own and owned(args[0]) else func
 
     def _meet(self, tensor: Tensor) -> Cell:
         if tensor.requires_grad and tensor.is_leaf:
@@ -109,8 +114,8 @@ class StepTracer(Tracer):
         node = _current_node()
         return self.scope if node is None else self._scopes.get(node._sequence_nr(), "")
 
-    def _same(self, tensor: StandIn) -> Tensor:
-        """Another handle on the same value: autograd detaches what it keeps, which is no op of the model."""
+    def handle_on(self, tensor: Tensor) -> Tensor:
+        """Another handle on the same value, apart from autograd's graph: it detaches what it keeps, which is no op of the model."""
         cell = self.cell_of(tensor)
         made = stand_in_for(tensor)
         made._flopscope_cell = Cell(self, cell.type, self.value_of(tensor), cell.root)  # type: ignore[attr-defined]

@@ -269,8 +269,10 @@ def _of_script(lines: Sequence[str]) -> str:
     return f"TorchScript: {lines[-1].strip().rstrip(':')}{where}"
 
 
-def explained(error: BaseException, tracer: Tracer, recorder: Recorder, graph: Graph, hint: str) -> FlopscopeError:
-    """The error of a model, with where it happened and on which inputs."""
+def explained(
+    error: BaseException, tracer: Tracer, recorder: Recorder, graph: Graph, hint: str, where: str | None = None
+) -> FlopscopeError:
+    """The error of a model, with where it happened (unless told, in the deepest module that ran) and on which inputs."""
     kinds = Counter(str(value.type) for value in graph.inputs)
     inputs = ", ".join(kind if count == 1 else f"{count} x {kind}" for kind, count in kinds.items()) or "no tensors"
     lines = str(error).strip().splitlines() or [""]
@@ -281,7 +283,7 @@ def explained(error: BaseException, tracer: Tracer, recorder: Recorder, graph: G
         return TraceError(NESTED_INSIDE)
     if "more than 1 value per channel" in first_line:
         hint += " A batch norm in training mode needs a larger batch than this (--batch 2)."
-    where = f"in {recorder.deepest}" if recorder.deepest else "in its own forward"
+    where = where or (f"in {recorder.deepest}" if recorder.deepest else "in its own forward")
     last = f" after {tracer.ops[-1].target}" if tracer.ops else ""
     return TraceError(
         f"{graph.name} raised {type(error).__name__} {where}{last}, on inputs ({inputs}): {first_line.rstrip('.') or 'no message'}. "

@@ -15,7 +15,7 @@ their cells. A call that needs the values of a tensor that has none raises `Data
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -57,8 +57,6 @@ class Tracer(RealRuns, TorchDispatchMode):
     """Records the ops of one call of a model. Use it once."""
 
     supports_higher_order_operators = True
-    _copy_of: Callable[[Tensor], Tensor] = staticmethod(_detach)
-    """A new result like a template."""
 
     def __init__(
         self,
@@ -221,7 +219,7 @@ class Tracer(RealRuns, TorchDispatchMode):
                 root = None if source is None else operands[source].root
                 is_inference = _in_inference_mode() if source is None else tensors[source].is_inference()
                 template = (entry.templates if is_inference else entry.normal_templates)[position]
-                tensor = None if template is None else self._copy_of(template)
+                tensor = None if template is None else self.copy_of(template)
                 results.append(tensor)
                 if tensor is not None:
                     cell = self._make_cell(tensor, next(types), root, op.index)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,7 @@ from flopscope.relax.choices.elimination import extreme, moments
 from flopscope.relax.choices.parts import Contribution, Part, Vertex, read_parts, write_parts
 from flopscope.relax.choices.tables import Literals
 from flopscope.relax.choices.text import described
+from flopscope.relax.choices.timing import PICOSECOND, SECONDS
 from flopscope.relax.numbers import numbers_from
 
 
@@ -32,10 +33,21 @@ class CostModel:
         decisions: what an architecture decides, in the order in which architectures list it.
         partial: whether ops were not counted, so that all costs are lower bounds.
         notes: what a reader of any cost must know.
+        metrics: the names of what it knows: `METRICS`, with ``"seconds"`` where `latency_model` made it.
     """
 
-    def __init__(self, name: str, decisions: Sequence[Decision], parts: Sequence[Part], notes: Sequence[str], *, partial: bool) -> None:
+    def __init__(
+        self,
+        name: str,
+        decisions: Sequence[Decision],
+        parts: Sequence[Part],
+        notes: Sequence[str],
+        *,
+        partial: bool,
+        metrics: Sequence[str] = METRICS,
+    ) -> None:
         self.name = name
+        self.metrics = tuple(metrics)
         self.decisions = list(decisions)
         self.notes = list(notes)
         self.partial = partial
@@ -44,7 +56,7 @@ class CostModel:
         self._sizes = [len(decision.candidates) for decision in decisions]
         counts: dict[frozenset[Literals], list[int]] = {}
         for part in parts:
-            known = counts.setdefault(part.literals, [0] * len(METRICS))
+            known = counts.setdefault(part.literals, [0] * len(self.metrics))
             counts[part.literals] = [one + other for one, other in zip(known, part.counts, strict=True)]
         self._cost = AdditiveCost(counts, self._sizes)
 
@@ -54,25 +66,32 @@ class CostModel:
         """The cost of architectures.
 
         Args:
-            metric: ``"macs"``, ``"flops"``, ``"params"``, ``"access"`` or ``"access_bytes"``.
+            metric: ``"macs"``, ``"flops"``, ``"params"``, ``"access"`` or ``"access_bytes"``; ``"seconds"`` too with `latency_model`.
             architectures: by default the probabilities that the choices give now. Else either integers of shape ``[D]`` or ``[N, D]``,
                 the index of the candidate that each of the D `decisions` takes; or probabilities of shape ``[D, K]`` or ``[N, D, K]``,
                 where K is the largest number of candidates and rows with fewer end in zeros.
 
         Returns:
-            For integers exact int64 counts, else float64 (float32 on devices that have no doubles), of shape ``[]`` or ``[N]``.
+            For integers exact int64 counts, else float64 (float32 on devices that have no doubles), of shape ``[]`` or ``[N]``. Seconds are
+            floats always.
 
         Raises:
             OptionError: there is no such metric.
             InputError: the architectures have a wrong shape, an index out of range, or rows that do not sum to one.
             SupernetError: the choices give no probabilities, or the model has no choices attached.
         """
-        position = _position_of(metric)
+        position = self._position_of(metric)
         if architectures is None:
-            return self._cost.expected(position, self._here(self.probabilities()))
+            return _scaled(metric, self._cost.expected(position, self._here(self.probabilities())))
         given = self._here(numbers_from(architectures, "architectures"))
         of_all = self._cost.expected_of_all if given.is_floating_point() else self._cost.at_all
-        return of_all(position, given)
+        return _scaled(metric, of_all(position, given))
+
+    def _position_of(self, metric: str) -> int:
+        if metric not in self.metrics:
+            instead = "; latency_model makes one that knows seconds" if metric == SECONDS else ""
+            raise OptionError(f"there is no metric {metric!r}; there are {', '.join(self.metrics)}{instead}")
+        return self.metrics.index(metric)
 
     def _here(self, given: Tensor) -> Tensor:
         if given.device != self._cost.device:
@@ -131,11 +150,12 @@ class CostModel:
         Raises:
             SupernetError: too many decisions depend on each other.
         """
-        position = _position_of(metric)
+        position = self._position_of(metric)
         given = self._here(self.probabilities())
         given = given.to(precision(given.device))
         factors = self._cost.factors(position, given.dtype)
-        return moments(factors, [row[:size] for row, size in zip(given, self._sizes, strict=True)])[1]
+        variance = moments(factors, [row[:size] for row, size in zip(given, self._sizes, strict=True)])[1]
+        return _scaled(metric, _scaled(metric, variance))
 
     def minimum(self, metric: str = "macs") -> Vertex:
         """The cheapest architecture of the space. Raises as `variance` does."""
@@ -148,19 +168,19 @@ class CostModel:
     def most_likely(self, metric: str = "macs") -> Vertex:
         """The architecture that takes the most likely candidate of each decision, the first of equals."""
         architecture = self.probabilities().detach().argmax(-1)
-        return Vertex(int(self(metric, architecture)), tuple(architecture.tolist()))
+        return Vertex(self(metric, architecture).item(), tuple(architecture.tolist()))
 
     def _extreme(self, metric: str, *, largest: bool) -> Vertex:
-        position = _position_of(metric)
+        position = self._position_of(metric)
         value, architecture = extreme(self._cost.factors(position, torch.int64), len(self.decisions), largest=largest)
-        return Vertex(value + self._cost.constants[position], architecture)
+        return Vertex(_scaled(metric, value + self._cost.constants[position]), architecture)
 
     def contributions(self, metric: str = "macs") -> list[Contribution]:
         """Which choice and which candidate cost how much, at the probabilities that the choices give now.
 
         The expected costs of the rows add up to ``model(metric)``. What several candidates share has a row of its own that names them.
         """
-        position = _position_of(metric)
+        position = self._position_of(metric)
         given = self.probabilities().detach().to("cpu", torch.float64)
         names = {path: decision.candidates for decision in self.decisions for path in decision.choices}
         rows = []
@@ -172,7 +192,7 @@ class CostModel:
             elif part.alternatives[0]:
                 choice, candidate = part.alternatives[0][-1]
                 name = names[choice][candidate]
-            cost = part.counts[position]
+            cost = _scaled(metric, part.counts[position])
             rows.append(Contribution(choice, candidate, name, cost, probability, cost * probability))
         return rows
 
@@ -189,7 +209,7 @@ class CostModel:
         Raises:
             OptionError: the file cannot be written.
         """
-        write_parts(path, self.name, self.decisions, self._parts, self.notes, self.partial)
+        write_parts(path, self.name, self.decisions, self._parts, self.notes, self.partial, self.metrics)
 
     @staticmethod
     def load(path: str | os.PathLike[str]) -> CostModel:
@@ -211,7 +231,11 @@ class CostModel:
         return f"<CostModel of {self.name}: {len(self.decisions)} decisions, {len(self._parts)} parts>"
 
 
-def _position_of(metric: str) -> int:
-    if metric not in METRICS:
-        raise OptionError(f"there is no metric {metric!r}; there are {', '.join(METRICS)}")
-    return METRICS.index(metric)
+Amount = TypeVar("Amount", Tensor, int | float)
+
+
+def _scaled(metric: str, amount: Amount) -> Amount:
+    """Times are kept as whole picoseconds."""
+    if metric != SECONDS:
+        return amount
+    return (amount.to(precision(amount.device)) if isinstance(amount, Tensor) else amount) * PICOSECOND

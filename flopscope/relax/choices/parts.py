@@ -13,8 +13,11 @@ from flopscope.cost import METRICS
 from flopscope.errors import OptionError
 from flopscope.relax.choices.decisions import Decision
 from flopscope.relax.choices.tables import Literals
+from flopscope.relax.choices.timing import SECONDS
 
 _FORMAT = "flopscope cost model 1"
+_KNOWN = (METRICS, (*METRICS, SECONDS), (SECONDS,))
+"""The metrics that a model may have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +33,7 @@ class Part:
     literals: frozenset[Literals]
     """The same, as decisions."""
     counts: tuple[int, ...]
-    """By metric, in the order of `METRICS`."""
+    """By metric, in the order of the model's metrics."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +44,7 @@ class Contribution:
     """The path of the choice; empty for what lies outside every choice, and for what candidates share."""
     candidate: int | None
     name: str
-    cost: int
+    cost: float
     """What it costs when it is taken, without the choices inside it."""
     probability: float
     """That it is taken, and everything around it."""
@@ -53,13 +56,19 @@ class Contribution:
 class Vertex:
     """One architecture and its cost."""
 
-    value: int
+    value: int | float
     architecture: tuple[int, ...]
     """The index of the candidate that each decision takes."""
 
 
 def write_parts(
-    path: str | os.PathLike[str], name: str, decisions: Sequence[Decision], parts: Sequence[Part], notes: Sequence[str], partial: bool
+    path: str | os.PathLike[str],
+    name: str,
+    decisions: Sequence[Decision],
+    parts: Sequence[Part],
+    notes: Sequence[str],
+    partial: bool,
+    metrics: Sequence[str],
 ) -> None:
     """Write the content of a cost model as JSON.
 
@@ -69,7 +78,7 @@ def write_parts(
     content = {
         "format": _FORMAT,
         "name": name,
-        "metrics": METRICS,
+        "metrics": list(metrics),
         "decisions": [asdict(decision) for decision in decisions],
         "parts": [[part.alternatives, [sorted(map(list, literals)) for literals in part.literals], part.counts] for part in parts],
         "notes": list(notes),
@@ -89,31 +98,33 @@ def read_parts(path: str | os.PathLike[str]) -> dict[str, Any]:
     """
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
-        if content["format"] != _FORMAT or tuple(content["metrics"]) != METRICS:
+        metrics = tuple(content["metrics"])
+        if content["format"] != _FORMAT or metrics not in _KNOWN:
             raise OptionError(f"{path} was written by a version of flopscope that this one cannot read")
         decisions = [Decision(tuple(entry["choices"]), tuple(entry["candidates"])) for entry in content["decisions"]]
         parts = [_part_from(*entry) for entry in content["parts"]]
-        _check(decisions, parts)
+        _check(decisions, parts, metrics)
         return {
             "name": str(content["name"]),
             "decisions": decisions,
             "parts": parts,
             "notes": [str(note) for note in content["notes"]],
             "partial": bool(content["partial"]),
+            "metrics": metrics,
         }
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise OptionError(f"{path} is no cost model that can be read: {type(error).__name__}: {error}") from error
 
 
-def _check(decisions: Sequence[Decision], parts: Sequence[Part]) -> None:
+def _check(decisions: Sequence[Decision], parts: Sequence[Part], metrics: Sequence[str]) -> None:
     if not decisions:
         raise ValueError("it has no decisions")
     for part in parts:
         for decision, candidate in (literal for literals in part.literals for literal in literals):
             if not (0 <= decision < len(decisions) and 0 <= candidate < len(decisions[decision].candidates)):
                 raise ValueError(f"decision {decision} has no candidate {candidate}")
-        if len(part.counts) != len(METRICS):
-            raise ValueError(f"a part has {len(part.counts)} counts, where {len(METRICS)} are needed")
+        if len(part.counts) != len(metrics):
+            raise ValueError(f"a part has {len(part.counts)} counts, where {len(metrics)} are needed")
 
 
 def _part_from(alternatives: Any, literals: Any, counts: Any) -> Part:

@@ -18,13 +18,15 @@ from flopscope.frontends.torch.inputs import dtype_of, tensors_from_text
 from flopscope.frontends.torch.recorder import Recorder
 from flopscope.frontends.torch.trace import trace
 from flopscope.frontends.torch.tracer import Tracer
-from flopscope.graph import Graph, Op, Signature
+from flopscope.graph import Graph, Op
 from flopscope.graph import Tensor as Value
+from flopscope.latency.source import LatencySource
 from flopscope.relax.choices.cost_model import CostModel
 from flopscope.relax.choices.decisions import Decision, Source, names_of, source_of, storage_of
 from flopscope.relax.choices.mixing import MixingFinder, given_to_candidates, weights_read
 from flopscope.relax.choices.parts import Part
 from flopscope.relax.choices.tables import Literals
+from flopscope.relax.choices.timing import SECONDS, times_of
 from flopscope.rules import module_classes
 
 
@@ -56,6 +58,32 @@ def cost_model(supernet: nn.Module, *args: Any, **kwargs: Any) -> CostModel:
         >>> choice.alpha.grad[0] > 0
         tensor(True)
     """
+    return relaxed(supernet, args, kwargs)
+
+
+def latency_model(supernet: nn.Module, source: LatencySource, *args: Any, **kwargs: Any) -> CostModel:
+    """As `cost_model`, with the time of a source as one more metric: ``model("seconds")`` is the expected latency, with a derivative.
+
+    That is ``E[lat] = sum over choices of sum_j p_j F(o_j)`` (Cai et al. 2019, arXiv:1812.00332, eq. 5 and 6), plus what lies outside every
+    choice. F is the source's `total` of a candidate by itself, so nothing is fused, or kept in a cache, across its border. Times are
+    added up as whole picoseconds. Ops whose time the source does not know make the seconds a lower bound, and a note says which.
+
+    Args:
+        supernet: as in `cost_model`.
+        source: a roofline, a table or a predictor.
+        *args: as in `cost_model`.
+        **kwargs: as in `cost_model`.
+
+    Raises:
+        SupernetError: as `cost_model` does.
+        InputError: as `cost_model` does.
+        TraceError: as `cost_model` does.
+    """
+    return relaxed(supernet, args, kwargs, source)
+
+
+def relaxed(supernet: nn.Module, args: Any, kwargs: Any, source: LatencySource | None = None) -> CostModel:
+    """The cost model of a supernet, with times where there is a source of them."""
     if not isinstance(supernet, nn.Module):
         raise InputError(f"a supernet must be a torch.nn.Module, but a {type(supernet).__name__} was given")
     choices = find_choices(supernet)
@@ -66,13 +94,18 @@ def cost_model(supernet: nn.Module, *args: Any, **kwargs: Any) -> CostModel:
     decision_of, decisions = _decisions(choices, sources)
     tensors = _relaxation(supernet, sources)
     graph, watcher, values = _trace(supernet, args, kwargs, choices, tensors)
-    counted, mixing = _counted(supernet, graph, watcher, choices, tensors, values)
+    counted, mixing, ops = _counted(supernet, graph, watcher, choices, tensors, values)
+    timed = None if source is None else times_of(graph, ops, source)
     paths = [choice.path for choice in choices]
-    parts = [part for alternatives, cost in counted.items() if (part := _part(alternatives, cost, paths, decision_of)) is not None]
+    rows = {key: _row(cost, None if timed is None else timed.get(key, 0)) for key, cost in counted.items()}
+    parts = [part for key, row in rows.items() if (part := _part(key, row, paths, decision_of)) is not None]
     partial = any(cost.partial for cost in counted.values())
     called = {choice for chain in watcher.chains for choice, _ in chain}
     idle = [choice.path for index, choice in enumerate(choices) if index not in called]
-    return CostModel(type(supernet).__name__, decisions, parts, _notes(graph, mixing, partial, idle), partial=partial).attach(supernet)
+    notes = [*_notes(graph, mixing, partial, idle), *(() if timed is None else timed.notes)]
+    metrics = METRICS if timed is None else (*METRICS, SECONDS)
+    model = CostModel(type(supernet).__name__, decisions, parts, notes, partial=partial, metrics=metrics)
+    return model.attach(supernet)
 
 
 def _counted(
@@ -82,21 +115,21 @@ def _counted(
     choices: Sequence[ChoiceModule],
     tensors: Sequence[Tensor],
     values: Sequence[Value],
-) -> tuple[dict[frozenset[Chain], Cost], set[int]]:
-    """The cost of what is there if any one of some chains of candidates is taken, and the ops that are no work of a network."""
+) -> tuple[dict[frozenset[Chain], Cost], set[int], dict[Chain, list[Op]]]:
+    """The cost of what is there if any one of some chains of candidates is taken, the ops that no network has, the others by chain."""
     finder = MixingFinder(graph, watcher.places(), values)
     mixing, places = finder.found, finder.places
     owners = chains_of_parameters(supernet, choices)
-    signatures: dict[Chain, Counter[Signature]] = {chain: Counter() for chain in sorted(watcher.chains)}
+    ops: dict[Chain, list[Op]] = {chain: [] for chain in sorted(watcher.chains)}
     for op, place in zip(graph.ops, given_to_candidates(graph, places), strict=True):
         if op.index not in mixing:
             _refuse_borrowed_weights(supernet, op, place, owners)
-            signatures[place.chain][op.signature] += 1
-    counted = {frozenset([chain]): sum_of(counts) for chain, counts in signatures.items()}
+            ops[place.chain].append(op)
+    counted = {frozenset([chain]): sum_of(Counter(op.signature for op in members)) for chain, members in ops.items()}
     for name, alternatives in _parameters(supernet, choices, tensors, owners, weights_read(graph, mixing)).items():
         key = frozenset(alternatives)
         counted[key] = counted.get(key, ZERO) + Cost(params=supernet.get_parameter(name).numel())
-    return counted, mixing
+    return counted, mixing, ops
 
 
 def _relaxation(supernet: nn.Module, sources: Sequence[Source]) -> list[Tensor]:
@@ -177,14 +210,20 @@ def _parameters(
     }
 
 
-def _part(alternatives: frozenset[Chain], cost: Cost, paths: Sequence[str], decision_of: Sequence[int]) -> Part | None:
+def _row(cost: Cost, picoseconds: int | None) -> tuple[int, ...]:
+    """The counts of a part by metric."""
+    counts = tuple(int(getattr(cost, metric)) for metric in METRICS)
+    return counts if picoseconds is None else (*counts, picoseconds)
+
+
+def _part(alternatives: frozenset[Chain], counts: tuple[int, ...], paths: Sequence[str], decision_of: Sequence[int]) -> Part | None:
     """A part of the model, or ``None`` for what no architecture can have."""
     literals = {chain: _literals(chain, decision_of) for chain in alternatives}
     possible = {chain: found for chain, found in literals.items() if found is not None}
     if not possible:
         return None
     named = sorted(tuple((paths[choice], candidate) for choice, candidate in chain) for chain in possible)
-    return Part(tuple(named), frozenset(possible.values()), tuple(int(getattr(cost, metric)) for metric in METRICS))
+    return Part(tuple(named), frozenset(possible.values()), counts)
 
 
 def _literals(chain: Chain, decision_of: Sequence[int]) -> Literals | None:

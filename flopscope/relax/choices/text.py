@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from tabulate import tabulate
 
-from flopscope.cost import METRICS
 from flopscope.errors import SupernetError
+from flopscope.relax.choices.timing import SECONDS
 
 if TYPE_CHECKING:
     from flopscope.relax.choices.cost_model import CostModel
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def described(model: CostModel) -> str:
     """The range of each metric over the space, what is expected now, and the notes."""
-    rows = [[metric, *_counts(model, metric)] for metric in METRICS]
+    rows = [[metric, *_counts(model, metric)] for metric in model.metrics]
     size = 1
     for decision in model.decisions:
         size *= len(decision.candidates)
@@ -36,7 +36,7 @@ def _counts(model: CostModel, metric: str) -> list[str]:
     found = []
     for ask in questions:
         try:
-            found.append(f"{ask():,.0f}")
+            found.append(f"{ask():,.0f}" if metric != SECONDS else f"{ask():.4g}")
         except SupernetError:
             found.append("")
     return found

@@ -91,3 +91,10 @@ def _unreadable(matrices: TensorType) -> int:
 def upsample_backward(op: Signature, _: Host) -> int | None:
     """The gradient, and a copy of that of the result if it does not lie in order (native/cpu/UpSampleMoreKernel.cpp)."""
     return bytes_of(op.output) + copy_as_suggested(op["grad_output"])
+
+
+@kernel("mse_loss", "smooth_l1_loss")
+def loss_of_elements(op: Signature, _: Host) -> int | None:
+    """The loss of each element, twice before it is summed up (native/Loss.cpp)."""
+    elements = max(type.elements for type in op.inputs[:2])
+    return 2 * op.output.bytes(elements) if op.output.elements < elements else bytes_of(op.output)
