@@ -23,7 +23,8 @@ def test_figures_in_the_example() -> None:
     assert {name: int(figure) for name, figure in lines} == {name: getattr(report.total, name) for name, _ in lines}
 
 
-def test_the_example_runs() -> None:
+def test_the_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     block = re.search(r"```python\n(import flopscope, torchvision\n.*?)```", README, re.DOTALL)
     assert block is not None
     names: dict[str, Any] = {}
