@@ -10,21 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from flopscope.analyses.memory.fit import MOST, Measured, largest
-from flopscope.cli.amounts import parse_bytes
 from flopscope.cli.asking import Asked, model_options, output_options
 from flopscope.cli.output import emit, patience
 from flopscope.cli.train import TrainingAsked, training_options
 from flopscope.errors import OptionError
 
 if TYPE_CHECKING:
+    from flopscope.analyses.memory.fit import Measured
     from flopscope.analyses.memory.storages import Storage
     from flopscope.graph import Graph
     from flopscope.report import Report
     from flopscope.report.training import Training
 
 FORMATS = ("table", "json")
-Model = tuple[Callable[[int], Measured], int, tuple[str, ...]]
+Model = tuple["Callable[[int], Measured]", int, tuple[str, ...]]
 """The memory at a size, a size that the model takes, and notes on how it was built."""
 _TENSORS_ALONE = (
     "live tensors are counted, and neither the scratch memory of kernels nor what an allocator rounds up: keep some back with --reserve"
@@ -43,7 +42,7 @@ _TENSORS_ALONE = (
     help="What grows: batch, sequence, resolution, NAME:DIM (one dimension of an input), or a dimension of an ONNX model.",
 )
 @click.option("--step", type=click.IntRange(min=1), default=None, help="Try multiples of it alone. Default: 1, or 32 for resolution.")
-@click.option("--most", type=click.IntRange(min=1), default=MOST, show_default=True, help="The largest size to ask for.")
+@click.option("--most", type=click.IntRange(min=1), default=None, help="The largest size to ask for. Default: 2^20.")
 @click.option("--train", "training_step", is_flag=True, help="A training step in place of inference.")
 @model_options
 @training_options
@@ -54,7 +53,7 @@ def fit(
     reserve: str,
     over: str,
     step: int | None,
-    most: int,
+    most: int | None,
     training_step: bool,
     asked: Asked,
     training: TrainingAsked,
@@ -62,10 +61,12 @@ def fit(
     output: Path | None,
 ) -> None:
     """Tell the largest batch, sequence or resolution at which the model of a SPEC fits into a given memory."""
+    from flopscope.analyses.memory.fit import MOST, largest
     from flopscope.frontends.onnx import names_onnx
     from flopscope.report.fit import fit_dict, fit_text
 
-    available, kept = parse_bytes(memory, "--memory"), parse_bytes(reserve, "--reserve")
+    most = MOST if most is None else most
+    available, kept = _bytes(memory, "--memory"), _bytes(reserve, "--reserve")
     if not available:
         raise OptionError(f"nothing fits into --memory {memory}; give an amount such as 24GiB")
     if kept >= available:
@@ -85,6 +86,15 @@ def fit(
         else:
             text = fit_text(found, name, over, kept, (*notes, _TENSORS_ALONE))
     emit(text, output)
+
+
+def _bytes(text: str, option: str) -> int:
+    from flopscope.report.quantities import parse_bytes
+
+    try:
+        return parse_bytes(text)
+    except OptionError as error:
+        raise OptionError(f"{option}: {error}") from None
 
 
 def _onnx(spec: str, asked: Asked, over: str, training_step: bool) -> Model:
@@ -136,6 +146,7 @@ def _phase(spec: str, asked: Asked, over: str, training: TrainingAsked | None) -
 
 def of_report(report: Report) -> Measured:
     """The memory of one call of a model."""
+    from flopscope.analyses.memory.fit import Measured
     from flopscope.analyses.memory.storages import storages
 
     memory = report.memory
@@ -145,12 +156,13 @@ def of_report(report: Report) -> Measured:
 
 def of_training(training: Training) -> Measured:
     """The memory of a training step: forward, backward, and then, as one op more, the step of the optimizer."""
+    from flopscope.analyses.memory.fit import Measured
     from flopscope.analyses.memory.storages import Storage
     from flopscope.graph import TensorType
 
     memory, graph = training.memory, training.graph
     ops = len(graph.ops)
-    pieces = [replace(piece, died=ops + 1) if piece.died >= ops else piece for piece in memory.pieces]
+    pieces = [replace(piece, died=ops + 2) if piece.died > ops else piece for piece in memory.pieces]
     of_optimizer = TensorType.of((memory.optimizer_step_bytes,), "uint8")
     pieces.append(Storage(-1, memory.optimizer_step_bytes, ops, ops + 1, "result", ops, "the step of the optimizer", of_optimizer))
     return Measured(pieces, ops + 1, memory.held_bytes, lambda piece: _name_of(graph, piece))

@@ -14,13 +14,11 @@ from flopscope.analyses.memory.kernels import growths
 from flopscope.analyses.memory.planner import Plan, plan
 from flopscope.analyses.memory.storages import Storage, bytes_of, constants, folded, storages
 from flopscope.analyses.memory.timeline import Timeline, alive_at, timeline
+from flopscope.analyses.memory.weights import weight_bytes
 from flopscope.analyses.widths import width_of
-from flopscope.graph import SHAPE_UNKNOWN, Graph, Op, TensorType, Weight
+from flopscope.graph import SHAPE_UNKNOWN, Graph, Op, TensorType
 from flopscope.report import memory_text
 from flopscope.report.text import TableFormat
-
-_INDEX_BYTES = 8
-"""PyTorch and ONNX index sparse tensors with int64."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,12 +110,12 @@ class Memory:
     @cached_property
     def parameter_bytes(self) -> int:
         """The bytes of all parameters, each tensor once, sparse ones as stored, with their indices."""
-        return sum(map(_stored, self._graph.parameters))
+        return sum(map(weight_bytes, self._graph.parameters))
 
     @cached_property
     def buffer_bytes(self) -> int:
         """The bytes of all buffers, in the same way."""
-        return sum(map(_stored, self._graph.buffers))
+        return sum(map(weight_bytes, self._graph.buffers))
 
     @cached_property
     def constant_bytes(self) -> int:
@@ -186,7 +184,7 @@ class Memory:
 
     def _alive(self, piece: Storage) -> Alive:
         made_by = None if piece.producer is None else self._place(piece.producer)
-        until = None if piece.died >= len(self._graph.ops) else self._place(piece.died - 1)
+        until = None if piece.died > len(self._graph.ops) else self._place(piece.died - 1)
         what = piece.what or piece.name or ("input" if piece.role == "input" else "")
         return Alive(piece.bytes, piece.type, made_by, until, what)
 
@@ -258,8 +256,3 @@ class Memory:
     def to_json(self, indent: int | None = 2) -> str:
         """Everything as JSON."""
         return json.dumps({"model": self.name, **self.to_dict()}, indent=indent) + "\n"
-
-
-def _stored(weight: Weight) -> int:
-    type = weight.type
-    return (type.bytes(type.stored_elements) if width_of(type.dtype) is not None else 0) + _INDEX_BYTES * weight.indices

@@ -1,4 +1,4 @@
-"""A sweep, the memory of a model, and its roofline, as pictures. matplotlib is imported here and nowhere else."""
+"""A sweep, the memory of a model, and its roofline, as pictures. matplotlib is imported when one is drawn."""
 
 from __future__ import annotations
 
@@ -56,9 +56,9 @@ def draw(found: Sweep, path: Path) -> None:
     Raises:
         OptionError: the file cannot be written.
     """
-    figure, axes = _empty(found.title)
+    figure, axes = empty_axes(found.title)
     _draw_lines(axes, found)
-    _save(figure, path)
+    save_picture(figure, path)
 
 
 def draw_memory(found: Memory, path: Path) -> None:
@@ -69,7 +69,7 @@ def draw_memory(found: Memory, path: Path) -> None:
     """
     from flopscope.report.text import binary
 
-    figure, axes = _empty(f"{found.name}: memory of live tensors, weights apart")
+    figure, axes = empty_axes(f"{found.name}: memory of live tensors, weights apart")
     _draw_steps(axes, found)
     peak = found.peak
     if peak is not None:
@@ -80,7 +80,7 @@ def draw_memory(found: Memory, path: Path) -> None:
         place: dict[str, Any] = {"xytext": (-8 if is_right else 8, 6), "textcoords": "offset points", "ha": "right" if is_right else "left"}
         axes.annotate(f"{binary(found.peak_bytes)} at op {peak.op}: {where}", (at, top), fontsize=8.5, color="#b3261e", **place)
     figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=9)
-    _save(figure, path)
+    save_picture(figure, path)
 
 
 def _draw_steps(axes: Axes, found: Memory) -> None:
@@ -116,7 +116,8 @@ def _binary_step(highest: int) -> int:
     return next((step for step in (*smaller, *(unit * size for size in sizes)) if highest <= 7 * step), unit * 1000)
 
 
-def _empty(title: str) -> tuple[Figure, Axes]:
+def empty_axes(title: str) -> tuple[Figure, Axes]:
+    """A picture with a title, axes and a grid, and nothing drawn yet."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -130,7 +131,12 @@ def _empty(title: str) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save_picture(figure: Figure, path: Path) -> None:
+    """Write a picture.
+
+    Raises:
+        OptionError: the file cannot be written.
+    """
     try:
         figure.savefig(path, dpi=200)
     except OSError as error:
@@ -213,7 +219,7 @@ def draw_roofline(found: Latency, path: Path) -> None:
     source = found.source
     if not timed or not isinstance(source, AnyRoofline):
         raise OptionError(f"no op of {found.name} computes, so there is nothing to draw under a roofline")
-    figure, axes = _empty(f"{found.name} on {source.device.title}")
+    figure, axes = empty_axes(f"{found.name} on {source.device.title}")
     whole = sum(each.seconds for each in found.timed)
     _draw_kernels(axes, timed, whole)
     _draw_ceilings(axes, source, timed)
@@ -222,7 +228,7 @@ def draw_roofline(found: Latency, path: Path) -> None:
     axes.set_ylabel("FLOP/s (estimated)")
     figure.legend(loc="outside right upper", frameon=False, fontsize=9, title="area: part of the time", title_fontsize=9)
     figure.set_size_inches(9.0, 5.2)
-    _save(figure, path)
+    save_picture(figure, path)
 
 
 def _moved(each: Timed) -> int:
@@ -265,9 +271,10 @@ def _draw_ceilings(axes: Axes, source: Roofline, timed: list[Timed]) -> None:
     left, right = min(intensities) / 3, max(*intensities, peak / bandwidth) * 5
     xs = numpy.geomspace(left, right, 200)
     axes.plot(xs, numpy.minimum(peak, bandwidth * xs), color="#222222", linewidth=1.6, zorder=2, label="datasheet")
-    achieved = numpy.minimum(peak * best, bandwidth * fastest * xs)
-    what = "calibrated, at best" if ceilings.calibrated else "assumed, at best"
-    axes.plot(xs, achieved, color="#222222", linewidth=1.2, linestyle="--", zorder=2, label=what)
+    if min(best, fastest) < 1:  # else the line would lie on the other
+        achieved = numpy.minimum(peak * best, bandwidth * fastest * xs)
+        what = "calibrated, at best" if ceilings.calibrated else "assumed, at best"
+        axes.plot(xs, achieved, color="#222222", linewidth=1.2, linestyle="--", zorder=2, label=what)
     if any(each.kernel.cache_bytes for each in timed):
         cached = numpy.minimum(peak * best, bandwidth * fastest * ceilings.cache_speedup * xs)
         axes.plot(xs, cached, color="#888888", linewidth=1.0, linestyle=":", zorder=2, label="from the cache")
@@ -280,7 +287,7 @@ def _draw_ceilings(axes: Axes, source: Roofline, timed: list[Timed]) -> None:
     style: dict[str, Any] = {"textcoords": "offset points", "ha": "right", "fontsize": 8.5}
     axes.annotate(f"{dtypes[-1]}: {engineering(peak)}FLOP/s", (right, peak), xytext=(-4, 4), **style)
     x = left * (peak / bandwidth / left) ** 0.6
-    axes.annotate(f"{engineering(bandwidth)}B/s", (x, bandwidth * x), xytext=(-6, 6), **style)
+    axes.annotate(f"{engineering(bandwidth)}B/s", (x, bandwidth * x), xytext=(14, -12), **{**style, "ha": "left"})
 
 
 def _label_longest(axes: Axes, found: Latency, timed: list[Timed], whole: float) -> None:

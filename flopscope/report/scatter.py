@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flopscope.report.plot import MARKERS, UNITS, WIDE, _empty, _save
+from flopscope.report.plot import MARKERS, UNITS, WIDE, empty_axes, save_picture
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,7 +42,7 @@ def draw_models(dots: Sequence[Dot], x: str, y: str, path: Path) -> None:
     Raises:
         OptionError: the file cannot be written.
     """
-    figure, axes = _empty(f"{_NAMES.get(y, y)} against {_NAMES.get(x, x)}")
+    figure, axes = empty_axes(f"{_NAMES.get(y, y)} against {_NAMES.get(x, x)}")
     figure.set_size_inches(8.4, 5.4)
     families = list(dict.fromkeys(dot.family for dot in dots))
     for i, family in enumerate(families):
@@ -59,7 +59,7 @@ def draw_models(dots: Sequence[Dot], x: str, y: str, path: Path) -> None:
     if len(families) > 1:
         axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=9)
     _label(figure, axes, dots)
-    _save(figure, path)
+    save_picture(figure, path)
 
 
 def _scale(axes: Axes, axis: str, name: str, values: Sequence[float]) -> None:

@@ -110,8 +110,8 @@ def test_nothing_to_draw_is_said(specs: list[str], tmp_path: Path) -> None:
 @pytest.mark.parametrize("crowd", [1, 12, 60])
 def test_no_label_covers_another_or_a_point(crowd: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[Any] = []
-    save = scatter._save
-    monkeypatch.setattr(scatter, "_save", lambda figure, path: (drawn.append(figure), save(figure, path)))
+    save = scatter.save_picture
+    monkeypatch.setattr(scatter, "save_picture", lambda figure, path: (drawn.append(figure), save(figure, path)))
     dots = [Dot(f"lib{i % 3}:model_{i}", f"lib{i % 3}", 10.0 ** (1 + i * 7 % 5) + i, float(i * i % 23), i == 0) for i in range(crowd)]
     draw_models(dots, "macs", "accuracy", tmp_path / "out.png")
     (figure,) = drawn

@@ -14,6 +14,7 @@ from torch.utils.checkpoint import checkpoint
 
 import flopscope
 from flopscope.errors import InputError, NeedsDataError, OptionError
+from tests.memory.measuring import growth
 from tests.training.real_steps import measured
 
 MOST_OVER, MOST_UNDER = 1.02, 0.995
@@ -311,6 +312,37 @@ def test_the_parts_of_the_peak_add_up() -> None:
     small = flopscope.training(nn.Linear(400, 400), "1x400")
     assert small.memory.peak_phase == "optimizer"
     assert sum(small.memory.at_peak().values()) == small.memory.peak_bytes
+
+
+@pytest.mark.parametrize(("name", "make"), [("adamw", torch.optim.AdamW), ("sgd", torch.optim.SGD), ("adafactor", torch.optim.Adafactor)])
+@pytest.mark.parametrize("batch", [1, 512])
+def test_a_whole_step_with_its_optimizer(name: str, make: Any, batch: int) -> None:
+    """With one row the peak is in the optimizer (or where gradients end), with many in the passes."""
+    model = nn.Sequential(nn.Linear(256, 512), nn.ReLU(), nn.Linear(512, 256), nn.ReLU(), nn.Linear(256, 128))
+    x, optimizer = torch.randn(batch, 256), make(model.parameters(), lr=1e-3)
+
+    def step() -> Any:
+        output = model(x)
+        loss = squared(output)
+        loss.backward()
+        optimizer.step()
+        return output, loss
+
+    step()
+    optimizer.zero_grad()
+    real = growth(step, warm=False)
+    optimizer.zero_grad()
+    found = flopscope.training(model, x, loss=squared, optimizer=name)
+    memory = found.memory_on_cpu
+    predicted = memory.peak_bytes - memory.held_bytes - memory.input_bytes
+    assert 0.995 * real <= predicted <= 1.02 * real
+    assert memory.peak_phase == ("optimizer" if batch == 1 and name != "sgd" else "backward")
+
+
+def test_what_is_alive_after_the_last_op() -> None:
+    step = flopscope.training(nn.Linear(64, 32, bias=False), "16x64", loss=squared).memory
+    output, loss, gradient, inputs = 16 * 32 * 4, 4, 64 * 32 * 4, 16 * 64 * 4
+    assert step.timeline.after_bytes == output + loss + gradient + inputs
 
 
 def test_losses() -> None:

@@ -20,7 +20,7 @@ class Storage:
     born: int
     """The index of the op that made it; -1 for what was there before the first op."""
     died: int
-    """The index of the first op that runs without it; the number of ops for what is alive at the end."""
+    """The index of the first op that runs without it: the number of ops for what dies with the last one, one more for what outlives it."""
     role: Role
     producer: int | None
     name: str | None
@@ -46,7 +46,7 @@ def storages(graph: Graph, *, ideal: bool = False) -> list[Storage]:
     made = [*graph.inputs, *(value for op in graph.ops for value in op.outputs)]
     roomy = {} if ideal or graph.deaths is None else {op.outputs[0].id: _room_of(op) for op in graph.ops if op.kind in _ROOMY}
     found = [
-        _storage(value, _born(value), min(deaths.get(value.id, end), end), roomy.get(value.id, 0))
+        _storage(value, _born(value), _died(value, deaths, end), roomy.get(value.id, 0))
         for value in made
         if value.storage is None and value.role != "inner" and value.id not in apart
     ]
@@ -61,6 +61,11 @@ def bytes_of(type: TensorType) -> int:
 
 def _born(value: Tensor) -> int:
     return -1 if value.producer is None else value.producer
+
+
+def _died(value: Tensor, deaths: dict[int, int], end: int) -> int:
+    """What has no death lives on after the last op."""
+    return min(deaths[value.id], end) if value.id in deaths else end + 1
 
 
 _ROOMY = ("mse_loss", "smooth_l1_loss", "binary_cross_entropy", "soft_margin_loss")
@@ -88,7 +93,7 @@ def _of_loops(graph: Graph, deaths: dict[int, int]) -> Iterator[Storage]:
                 yield Storage(-made.id, bytes_of(made.type), first, last + 1, "result", made.producer, None, made.type, what)
         for each in region.gathered:
             whole, born = each.whole, first if each.at_once else last
-            died = min(deaths.get(whole.id, end), end)
+            died = _died(whole, deaths, end)
             yield Storage(whole.id, bytes_of(whole.type), born, max(died, born + 1), "result", born, whole.name, whole.type)
             earlier = (region.turns - 1) * sum(bytes_of(part.type) for part in each.slices) if len(each.slices) == 1 else 0
             if earlier and not each.at_once:

@@ -40,7 +40,7 @@ def timeline(pieces: Sequence[Storage], ops: int, growths: Sequence[int] | None 
         growths: by op, the most bytes that are alive while it runs over what was alive before, scratch memory included. What its outputs
             take is the least.
     """
-    changes = [0] * (ops + 2)
+    changes = [0] * (ops + 3)
     made = [0] * (ops + 1)
     for piece in pieces:
         changes[piece.born + 1] += piece.bytes
@@ -51,7 +51,7 @@ def timeline(pieces: Sequence[Storage], ops: int, growths: Sequence[int] | None 
     live = sums[1 : ops + 1]
     if growths is not None:
         live = [total + max(growth - fresh, 0) for total, growth, fresh in zip(live, growths, made[1:], strict=True)]
-    after = sum(piece.bytes for piece in pieces if piece.died >= ops)
+    after = sum(piece.bytes for piece in pieces if piece.died > ops)
     return Timeline(tuple(live), sums[0], after)
 
 

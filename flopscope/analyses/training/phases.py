@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from flopscope.analyses.memory.storages import owner_of
+from flopscope.analyses.memory.weights import weight_bytes
 from flopscope.analyses.totals import ancestors, counted, sum_of
 from flopscope.cost import ZERO, Cost
 from flopscope.graph import Op, Signature
@@ -80,5 +81,5 @@ def _by_scope(step: Step) -> tuple[Counter[str], Counter[str]]:
     for weight in graph.parameters:
         if weight.name in step.gradients:
             for above in ancestors(weight.scope):
-                gradients[above] += weight.type.bytes(weight.elements)
+                gradients[above] += weight_bytes(weight)
     return saved, gradients

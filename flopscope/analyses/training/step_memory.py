@@ -9,7 +9,7 @@ from functools import cached_property
 
 from flopscope.analyses.memory.storages import Storage, storages
 from flopscope.analyses.memory.timeline import Timeline, alive_at, timeline
-from flopscope.analyses.memory.weights import bytes_of
+from flopscope.analyses.memory.weights import weight_bytes
 from flopscope.step import Step
 
 
@@ -42,12 +42,12 @@ class StepMemory:
     @cached_property
     def parameter_bytes(self) -> int:
         """All parameters, each once."""
-        return sum(map(bytes_of, self.step.graph.parameters))
+        return sum(map(weight_bytes, self.step.graph.parameters))
 
     @cached_property
     def buffer_bytes(self) -> int:
         """All buffers, each once."""
-        return sum(map(bytes_of, self.step.graph.buffers))
+        return sum(map(weight_bytes, self.step.graph.buffers))
 
     @cached_property
     def gradient_bytes(self) -> int:
@@ -101,7 +101,7 @@ class StepMemory:
         found["parameters"], found["buffers"], found["optimizer state"] = self.parameter_bytes, self.buffer_bytes, self.optimizer_bytes
         at = self.peak_op
         ops = len(self.step.graph.ops)
-        alive = [piece for piece in self.pieces if piece.died >= ops] if at is None else alive_at(self.pieces, at)
+        alive = [piece for piece in self.pieces if piece.died > ops] if at is None else alive_at(self.pieces, at)
         gradients = set(self.step.gradients.values())
         for piece in alive:
             found[self._name_of(piece, gradients)] += piece.bytes

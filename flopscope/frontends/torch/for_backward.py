@@ -13,13 +13,13 @@ import torch
 from torch import Tensor
 
 from flopscope.frontends.torch.cells import meta_like
+from flopscope.frontends.torch.onednn import page_bytes, row_elements
 
 aten = torch.ops.aten
 _BATCH = (aten.native_batch_norm.default, aten._native_batch_norm_legit.default)
 _WEIGHT_OF = {aten.native_layer_norm.default: 2, aten.native_group_norm.default: 1}
 _BAGS = (aten._embedding_bag.default, aten._embedding_bag_forward_only.default)
 _RECURRENT = aten.mkldnn_rnn_layer.default
-_PAGE_BYTES, _LINE_BYTES = 4096, 64
 
 
 def as_on_cpu(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], result: Any) -> Any:
@@ -57,18 +57,10 @@ def _of_bags(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
 def _workspace_bytes(x: Tensor, hidden: int) -> int:
     """What oneDNN keeps of one direction of an LSTM layer on ``[steps, batch, inputs]``, each part in whole pages.
 
-    That are the gates, the outputs, and states of all steps and the first, of the layer and of its input. Rows are padded to cache lines,
-    and by one line more where they would lie 1 KiB apart (oneDNN, ``src/cpu/rnn/rnn_utils.cpp``; compared with the sizes that torch gets).
+    That are the gates, the outputs, and states of all steps and the first, of the layer and of its input. Compared with the sizes that
+    torch gets.
     """
     steps, batch, inputs = x.shape
-    gates = steps * batch * _row(4 * hidden)
-    outputs = steps * batch * _row(hidden)
     states = 2 * (steps + 1) * batch
-    parts = [gates, outputs, *[states * _row(max(inputs, hidden))] * 3, *[states * hidden] * 2]
-    return sum(-(-4 * part // _PAGE_BYTES) * _PAGE_BYTES for part in parts)
-
-
-def _row(elements: int) -> int:
-    line = _LINE_BYTES // 4
-    padded = -(-elements // line) * line
-    return padded + line if padded % 256 == 0 else padded
+    gates, outputs = steps * batch * row_elements(4 * hidden), steps * batch * row_elements(hidden)
+    return page_bytes(gates, outputs, *[states * row_elements(max(inputs, hidden))] * 3, *[states * hidden] * 2)

@@ -66,11 +66,11 @@ class Ledger:
 
     def close(self) -> None:
         """Let go of every tensor that was met, as it was found."""
+        self.deaths = {}  # what dies from now on was alive at the end
         if self._announces_writes:
             for cell in self._adopted.values():
                 cell.restore_version()
         self._adopted.clear()
-        self.deaths = {}  # what dies from now on was alive at the end
         if not self._held:
             return
         with _disable_current_modes(), torch.inference_mode(), _AnyData():  # outside inference mode, torch does not ask the mode

@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._ops import OpOverload
 from torch.autograd.function import BackwardCFunction
 from torch.utils._mode_utils import no_dispatch
 
@@ -15,7 +14,6 @@ from flopscope.frontends.torch.accumulation import ADD, IN_PLACE, owned
 from flopscope.frontends.torch.cells import Cell, type_of
 from flopscope.frontends.torch.memo import Entry
 from flopscope.frontends.torch.real import DataNeeded
-from flopscope.frontends.torch.special import PASS, SPECIAL
 from flopscope.frontends.torch.stand_ins import StandIn, stand_in_for
 from flopscope.frontends.torch.tracer import Tracer
 from flopscope.step import Phase
@@ -61,7 +59,7 @@ class StepTracer(Tracer):
         elif torch.is_grad_enabled():
             self._scopes.setdefault(_next_number() - 1, self.scope)  # the first op after a node is made is the one it is for
         try:
-            return self._dispatch(func, types, args, kwargs)
+            return super().__torch_dispatch__(func, types, args, kwargs)
         finally:
             self.scope = outer
             self.mark()
@@ -121,37 +119,11 @@ class StepTracer(Tracer):
         made._flopscope_cell = Cell(self, cell.type, self.value_of(tensor), cell.root)  # type: ignore[attr-defined]
         return made
 
-    def _dispatch(self, func: Any, types: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    def _unusual(self, func: Any, types: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """Stand-ins are plain tensors to all ops but one, which looks at more than shapes."""
         if func is _CHOICE:
             return _choice_of_attention(args, kwargs)
-        if func.__class__ is not OpOverload or any(kind is not StandIn for kind in types):
-            answer = self._unusual(func, [kind for kind in types if kind is not StandIn], args, kwargs)
-            if answer is not PASS:
-                return answer
-        operands: list[Cell] = []
-        key: list[Any] = [func]
-        self._read(args, key, operands)
-        for name, item in kwargs.items():
-            key.append(name)
-            self._read((item,), key, operands)
-        symbolic = False
-        for cell in operands:
-            root = cell.root
-            if cell.seen is not root.written:
-                self._renew(cell)
-            symbolic |= not root.concrete
-        frozen = tuple(key)
-        entry = self._entries.get(frozen)
-        if entry is None:
-            special = SPECIAL.get(func)
-            if special is not None and (answer := special(self, func, args, kwargs)) is not PASS:
-                return answer
-            entry = self._infer(func, args, kwargs, frozen, operands, symbolic)
-        if entry is None or (not symbolic and entry.elements <= self._most_concrete):
-            return self._run(func, args, kwargs, frozen, operands)
-        if entry.overwrites_first:
-            return self._overwrite(entry, args[0], operands)
-        return self._answer(entry, args, kwargs, operands)
+        return super()._unusual(func, [kind for kind in types if kind is not StandIn], args, kwargs)
 
     def _reshape_in_place(self, entry: Entry, tensors: list[Tensor], operands: list[Cell]) -> None:
         for position, template in entry.reshaped:

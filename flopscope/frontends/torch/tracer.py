@@ -132,7 +132,7 @@ class Tracer(RealRuns, TorchDispatchMode):
                 value.storage = above.storage
                 base = args[0] if isinstance(args[0], Tensor) else flat_tensors((*args, *kwargs.values()))[source]
                 template = entry.templates[0] if base.is_inference() else entry.normal_templates[0]
-            tensor = _detach(template)  # type: ignore[arg-type]
+            tensor = self.copy_of(template)  # type: ignore[arg-type]
             tensor._flopscope_cell = Cell(self, value.type, value, above)  # type: ignore[attr-defined]
             self.ops.append(Op(index, signature, tuple([cell.value for cell in operands]), (value,), self.scope))
             return tensor

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from flopscope.analyses.memory.storages import Storage, storages
 from flopscope.cost import Cost
 from flopscope.graph import Graph, Op, Signature
-from flopscope.report.html.devices import DEVICES
+from flopscope.latency.device import Device, device, device_names
 from flopscope.report.html.families import FAMILIES, family_of
 from flopscope.report.memory_text import numbers
 from flopscope.report.rows import ModuleRow
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 """The version of the data's form: raised when a reader of the older form would misread it."""
+FIRST_DEVICE = "a100-80"
+"""The device that a page shows at first; the others can be chosen."""
 _EXACT = 2**53
 """A browser reads whole numbers exactly up to here; longer ones travel as texts."""
 _LONGEST = 300
@@ -59,12 +61,23 @@ def facts(report: Report) -> dict[str, Any]:
         "total": _counts(report.total),
         "memory": _memory(report),
         "families": FAMILIES,
-        "devices": [device.to_dict() for device in DEVICES],
+        "devices": [_rates(device(name)) for name in sorted(device_names(), key=lambda name: name != FIRST_DEVICE)],
         "modules": _modules(rows, places, texts),
         **_ops(report, places, texts),
         "pieces": _pieces(storages(report.graph), texts),
     }
     return found | {"texts": texts.all}
+
+
+def _rates(found: Device) -> dict[str, Any]:
+    """What a roofline needs of a device: peaks, so that it is a bound and no prediction."""
+    return {
+        "key": found.name,
+        "name": found.title,
+        "bytes_per_second": found.bandwidth_bytes_per_second,
+        "flops_per_second": dict(found.peak_flops),
+        "source": "; ".join(dict.fromkeys(text for name, text in found.sources.items() if name.startswith(("bandwidth", "peak_flops")))),
+    }
 
 
 def exact(count: int) -> int | str:

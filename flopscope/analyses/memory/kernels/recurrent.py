@@ -9,11 +9,11 @@ from __future__ import annotations
 from flopscope.analyses.memory.kernels.convolutions import padded
 from flopscope.analyses.memory.kernels.host import Host
 from flopscope.analyses.memory.kernels.registry import bytes_of, copy_bytes, kernel
+from flopscope.frontends.torch.onednn import page_bytes, row_elements
 from flopscope.graph import Signature, TensorType
 
 LANES = 32
 """oneDNN pads the gates of packed weights to so many units."""
-PAGE_BYTES = 4096
 KEPT_BY_ALL, KEPT_BY_SAMPLE = 12_000, 16_000
 """What its products keep beside the gates, in bytes: fitted to measurements, of which the worst is 100 KB off."""
 
@@ -108,14 +108,8 @@ def _weights(inputs: int, units: int) -> int:
 
 def _scratchpad(steps: int, batch: int, units: int) -> int:
     """The gates of all steps, two states of one, and what does not depend on the sizes; measured, equal to the byte."""
-    parts = 4 * steps * batch * row_elements(4 * units), *[4 * batch * row_elements(units)] * 2, 1
-    return sum(-(-part // PAGE_BYTES) * PAGE_BYTES for part in parts) + 568
-
-
-def row_elements(elements: int) -> int:
-    """How many numbers a row takes in oneDNN: whole cache lines, and one more where rows would lie 1 KiB apart."""
-    whole = -(-elements // 16) * 16
-    return whole + 16 if whole % 256 == 0 else whole
+    one = batch * row_elements(units)
+    return page_bytes(steps * batch * row_elements(4 * units), one, one, 1) + 568
 
 
 def _in_steps(source: TensorType) -> int:
