@@ -1,0 +1,1 @@
+"""Measured times of ops on a machine, kept in a file of SQLite, as a source of latencies."""
