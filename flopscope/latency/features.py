@@ -14,6 +14,7 @@ from flopscope.cost import FLOPS_PER_MAC
 from flopscope.errors import OptionError
 from flopscope.graph import Op, Signature, TensorType
 from flopscope.latency.block import Block, priced
+from flopscope.latency.table.contractions import priced_parts
 
 LINEAR = ("dense_macs", "grouped_macs", "other_flops", "access_bytes")
 """The features that a time grows with in a line."""
@@ -39,21 +40,23 @@ def _of_op(op: Op) -> dict[str, float]:
 
 @features_of.register
 def _of_signature(signature: Signature) -> dict[str, float]:
+    parts = priced_parts(signature)
+    main = parts[0] if len(parts) == 1 else signature
     read = signature.read
     source = read[0] if read else TensorType.of(())
     target = signature.outputs[0] if signature.outputs else TensorType.of(())
-    weight = signature.get("weight")
+    weight = main.get("weight", main.get("b"))
     weight = weight if isinstance(weight, TensorType) else None
-    spatial = weight.shape[2:] if weight is not None and signature.kind.startswith("conv") else signature.get("kernel_size", ())
+    spatial = weight.shape[2:] if weight is not None and main.kind.startswith("conv") else main.get("kernel_size", ())
     return {
         f"{KIND}{signature.kind}": 1,
         **_sizes("input", source.shape),
         **_sizes("output", target.shape),
         "weight_elements": weight.elements if weight is not None else 0,
         "kernel": _product(spatial),
-        "stride": _product(signature.get("stride", ())),
-        "groups": _number(signature.get("groups", 1)),
-        **_work([signature]),
+        "stride": _product(main.get("stride", ())),
+        "groups": _number(main.get("groups", 1)),
+        **(_work(parts) if parts == [signature] else _work_of_whole(signature, parts)),
     }
 
 
@@ -96,6 +99,13 @@ def _work(signatures: Sequence[Signature]) -> Mapping[str, float]:
         "other_flops": sum(cost.flops - FLOPS_PER_MAC * cost.macs for cost in costs),
         "access_bytes": sum(cost.access_bytes for cost in costs),
     }
+
+
+def _work_of_whole(signature: Signature, parts: Sequence[Signature]) -> Mapping[str, float]:
+    """Of a node or a kernel that a runtime has made of several ops: it moves what comes in and goes out, and nothing between."""
+    moved = sum(type.bytes(type.stored_elements) for type in (*signature.read, *signature.outputs))
+    work = dict(_work(parts))
+    return {**work, "other_flops": work["other_flops"] + sum(output.elements for output in signature.outputs), "access_bytes": moved}
 
 
 def _number(value: Any) -> float:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from flopscope.errors import FlopscopeError, OptionError
+from flopscope.errors import FlopscopeError, InputError, OptionError
 from flopscope.graph import Graph, Op, Signature
 from flopscope.latency.block import Block
 from flopscope.latency.estimate import Estimate, combined
@@ -22,7 +22,6 @@ from flopscope.latency.features import KIND, LINEAR, features_of, kind_of
 from flopscope.latency.regression import Regression, fitted
 from flopscope.latency.source import summed
 from flopscope.latency.trees import Array
-from flopscope.rules import price
 from flopscope.version import __version__
 
 _FORMAT = "flopscope latency predictor 1"
@@ -58,10 +57,13 @@ class Predictor:
     def estimate(self, op: Op | Signature | Block) -> Estimate | None:
         """The time of an op, all its runs together, or of a block; ``None`` for a kind that it has not seen, or that no rule prices."""
         key = op.signature if isinstance(op, Op) else op
-        if kind_of(key) not in self.kinds or (isinstance(key, Signature) and price(key) is None):
+        if kind_of(key) not in self.kinds:
             return None
         if key not in self._known:
-            self._known[key] = self.regression.estimate(features_of(key), self.name)
+            try:
+                self._known[key] = self.regression.estimate(features_of(key), self.name)
+            except InputError:
+                return None
         return self._known[key] * op.times if isinstance(op, Op) and op.times != 1 else self._known[key]
 
     def total(self, graph: Graph) -> Estimate:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,13 +20,27 @@ FREE = ("flopscope::",)
 
 
 @dataclass(frozen=True, slots=True)
+class Bound:
+    """An overload of torch, and its arguments, with a `TensorType` in the place of each tensor."""
+
+    overload: Any
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+
+    def filled(self, tensors: Iterator[Any]) -> tuple[list[Any], dict[str, Any]]:
+        """The arguments with tensors in the places of types, in order."""
+        args = [_filled(value, tensors) for value in self.args]
+        return args, {name: _filled(value, tensors) for name, value in self.kwargs.items()}
+
+
+@dataclass(frozen=True, slots=True)
 class Call:
     """A function of torch with arguments of the right types."""
 
     function: Callable[..., Any]
-    args: tuple[Any, ...]
+    args: Sequence[Any]
     kwargs: Mapping[str, Any]
-    inputs: tuple[Any, ...]
+    inputs: Sequence[Any]
     """The tensors among the arguments that a model computes anew in each run."""
 
     def __call__(self) -> Any:
@@ -34,8 +49,13 @@ class Call:
 
     def write_inputs(self) -> None:
         """Write the inputs anew, with what is in them."""
-        for tensor in self.inputs:
-            tensor.copy_(tensor)
+        write(self.inputs)
+
+
+def write(tensors: Sequence[Any]) -> None:
+    """Write tensors anew, with what is in them: so the op before has left them in the cache."""
+    for tensor in tensors:
+        tensor.copy_(tensor)
 
 
 def call_of(signature: Signature, weights: Collection[int] = ()) -> Call | None:
@@ -47,17 +67,34 @@ def call_of(signature: Signature, weights: Collection[int] = ()) -> Call | None:
     """
     import torch
 
-    for overload in _overloads(signature):
-        call = _call(overload, signature, weights)
-        for function in _functions(overload):
-            found = Call(function, call.args, call.kwargs, call.inputs)
-            try:
-                with torch.inference_mode():
-                    found()
-            except Exception:  # another binding may take what this one does not, and if none does, the op is not measured
-                continue
-            return found
+    bound_at = _bound(signature)
+    for each in bindings(signature):
+        tensors = [tensor_of(type, bound_at) for type in signature.inputs]
+        args, kwargs = each.filled(iter(tensors))
+        inputs = [tensor for index, tensor in enumerate(tensors) if index not in weights and is_writable(tensor)]
+        for function in _functions(each.overload):
+            found = Call(function, args, kwargs, [] if signature.effect == "view" else inputs)
+            # another binding may take what this one does not, and if none does, the op is not measured
+            with contextlib.suppress(Exception), torch.inference_mode():
+                found()
+                return found
     return None
+
+
+def bindings(signature: Signature) -> Iterator[Bound]:
+    """The overloads of torch that a signature may be of, with its arguments."""
+    for overload in _overloads(signature):
+        args: list[Any] = []
+        kwargs: dict[str, Any] = {}
+        for argument, value in zip(overload._schema.arguments, signature.arguments.values(), strict=True):
+            plain = _plain(value, argument.name)
+            if argument.name in _UNSAID:
+                continue
+            if not argument.kwarg_only:
+                args.append(plain)
+            elif plain is not None and plain != argument.default_value:
+                kwargs[argument.name] = plain
+        yield Bound(overload, tuple(args), kwargs)
 
 
 def _overloads(signature: Signature) -> Iterator[Any]:
@@ -95,24 +132,6 @@ def _functions(overload: Any) -> Iterator[Any]:
     yield overload
 
 
-def _call(overload: Any, signature: Signature, weights: Collection[int]) -> Call:
-    args: list[Any] = []
-    kwargs: dict[str, Any] = {}
-    tensors: list[Any] = []
-    for argument, value in zip(overload._schema.arguments, signature.arguments.values(), strict=True):
-        if argument.name in _UNSAID:
-            continue
-        made = _made(value, argument.name, _bound(signature))
-        tensors += _tensors(made)
-        if argument.kwarg_only:
-            if made is not None and made != argument.default_value:
-                kwargs[argument.name] = made
-        else:
-            args.append(made)
-    inputs = [tensor for index, tensor in enumerate(tensors) if index not in weights and _is_writable(tensor)]
-    return Call(overload, tuple(args), kwargs, () if signature.effect == "view" else tuple(inputs))
-
-
 def _bound(signature: Signature) -> int:
     """What integers in the arguments of an op must stay below."""
     name = _INDEXES.get(signature.target)
@@ -120,20 +139,20 @@ def _bound(signature: Signature) -> int:
     return max(1, min(found.shape)) if isinstance(found, TensorType) and found.shape else 1
 
 
-def _made(value: Any, name: str, bound: int) -> Any:
+def _plain(value: Any, name: str) -> Any:
     import torch
 
+    return getattr(torch, value) if name == "dtype" and isinstance(value, str) else value
+
+
+def _filled(value: Any, tensors: Iterator[Any]) -> Any:
     if isinstance(value, TensorType):
-        return _tensor(value, bound)
-    if isinstance(value, tuple):
-        return [_made(item, name, bound) for item in value]
-    if name == "dtype" and isinstance(value, str):
-        return getattr(torch, value)
-    return value
+        return next(tensors)
+    return [_filled(item, tensors) for item in value] if isinstance(value, tuple) else value
 
 
-def _tensor(type: TensorType, bound: int) -> Any:
-    """A tensor of a type: small numbers, positions below a bound, and no mask that hides anything."""
+def tensor_of(type: TensorType, bound: int = 1) -> Any:
+    """A tensor of a type: small numbers, positions below a bound, and masks that hide nothing."""
     import torch
 
     dtype = getattr(torch, type.dtype)
@@ -152,13 +171,6 @@ def _contiguous(shape: Sequence[int]) -> tuple[int, ...]:
     return tuple(math.prod(shape[index + 1 :]) for index in range(len(shape)))
 
 
-def _tensors(made: Any) -> list[Any]:
-    import torch
-
-    if isinstance(made, torch.Tensor):
-        return [made]
-    return [tensor for item in made for tensor in _tensors(item)] if isinstance(made, list) else []
-
-
-def _is_writable(tensor: Any) -> bool:
+def is_writable(tensor: Any) -> bool:
+    """Whether a tensor can be written anew: it holds numbers, each in a place of its own."""
     return bool(tensor.is_floating_point() and 0 not in tensor.stride())

@@ -41,7 +41,7 @@ def key_of(op: Op) -> str | None:
 
 
 def batches(graph: Graph, wanted: frozenset[str], failed: dict[str, str]) -> Iterator[list[Candidate]]:
-    """The different ops of a graph as they can be run, in batches whose tensors fit into `BATCH_BYTES`. Those without a wanted op are left out.
+    """The different ops of a graph as they can be run, in batches of at most `BATCH_BYTES`; those without a wanted op are left out.
 
     Args:
         graph: the model.

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from flopscope.errors import OptionError
 from flopscope.graph import Graph
-from flopscope.latency.table import eager
+from flopscope.latency.table import compiled, eager, onnx_runtime
 from flopscope.latency.table.rounds import Clock, in_rounds, judged, measured
 from flopscope.latency.table.setting import Setting
 from flopscope.latency.table.store import Measured, Store
@@ -42,8 +42,7 @@ def measure_eager(
     Raises:
         OptionError: the setting is of another machine or runtime, or the table cannot be written.
     """
-    if setting != Setting.here("eager", setting.threads):
-        raise OptionError(f"ops can be measured here as {Setting.here('eager', setting.threads)}, but not as {setting}")
+    _check_here(setting, "eager")
     known = store.times(setting)
     with eager.running(setting.threads):
         if eager.MODULE_CALL not in known:
@@ -59,7 +58,70 @@ def measure_eager(
     return outcome
 
 
+def _check_here(setting: Setting, runtime: str) -> None:
+    here = Setting.here(runtime, setting.threads)
+    if setting != here:
+        raise OptionError(f"ops can be measured here as {here}, but not as {setting}")
+
+
 def _keep(store: Store, setting: Setting, outcome: Outcome, kept: dict[str, Measured], noisy: dict[str, str]) -> None:
     store.add(setting, kept.items())
     outcome.measured += len(kept)
     outcome.failed |= noisy
+
+
+def measure_onnx_runtime(store: Store, setting: Setting, graph: Graph) -> Outcome:
+    """Measure the nodes of a model that a table lacks, as ONNX Runtime runs them on this machine.
+
+    Args:
+        store: the table.
+        setting: this machine, as `Setting.here` says.
+        graph: what `flopscope.latency.table.nodes.runtime_graph` makes of the model.
+
+    Raises:
+        OptionError: the setting is of another machine or runtime, or the table cannot be written.
+    """
+    _check_here(setting, "onnxruntime")
+    ops = onnx_runtime.node_keys(graph)
+    wanted = frozenset(ops.keys() - store.times(setting).keys())
+    outcome = Outcome()
+    if wanted:
+        runs, outcome.failed = onnx_runtime.measured_nodes(ops, wanted, setting.threads)
+        _keep(store, setting, outcome, *judged(runs))
+    return outcome
+
+
+def measure_compiled(
+    store: Store, setting: Setting, graph: Graph, progress: Progress | None = None, clock: Clock = time.perf_counter
+) -> Outcome:
+    """Measure the kernels of a compiled model that a table lacks: each is compiled by itself, which takes seconds.
+
+    Args:
+        store: the table.
+        setting: this machine, as `Setting.here` says.
+        graph: what `flopscope.latency.table.compiled.compiled_graph` makes of the model.
+        progress: told after each kernel.
+        clock: seconds.
+
+    Raises:
+        OptionError: the setting is of another machine or runtime, or the table cannot be written.
+    """
+    _check_here(setting, "compile")
+    ops = eager.keys_of(graph)
+    wanted = frozenset(ops.keys() - store.times(setting).keys())
+    outcome = Outcome()
+    if not wanted:
+        return outcome
+    with eager.running(setting.threads):
+        found = []
+        for number, key in enumerate(sorted(wanted), 1):
+            candidate = compiled.candidate_of(key, ops[key])
+            if candidate is None:
+                outcome.failed[key] = f"the compiler does not take {key[:80]}"
+            else:
+                found.append(candidate)
+            if progress is not None:
+                progress(number, len(wanted))
+        runs = in_rounds(found, frozenset(candidate.key for candidate in found), clock)
+        _keep(store, setting, outcome, *judged(runs, compiled.call_seconds()))
+    return outcome

@@ -39,7 +39,7 @@ class MeasuredOps:
         return f"measured ops of {self.setting}"
 
     def estimate(self, op: Op) -> Estimate | None:
-        """The time of an op, all its runs together, and the times between which nine in ten runs lay; ``None`` where it was not measured."""
+        """The time of an op, all its runs together, and between what nine in ten runs lay; ``None`` where it was not measured."""
         if op.target.startswith(FREE):
             return Estimate(0.0, 0.0, 0.0)
         key = key_of(op)
