@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from flopscope.cli.asking import Asked, Command, model_options, output_options, with_options
+from flopscope.cli.measure import check_one, written
 from flopscope.cli.output import emit, patience
 from flopscope.errors import OptionError
 
@@ -17,27 +18,44 @@ FORMATS = ("table", "markdown", "latex", "csv", "json")
 _GRID = re.compile(r"(?P<grams>\d+(?:\.\d+)?(?:e\d+)?)\s*(?:g(?:\s*/\s*kwh)?)?", re.IGNORECASE)
 _LONGEST = 40
 
+_DEVICE_HELP = "A name that flopscope devices lists, or a file such as my.toml."
 _DEVICE_OPTIONS = (
     click.option(
-        "--device", "device_name", required=True, metavar="DEVICE", help="A name that flopscope devices lists, or a file such as my.toml."
-    ),
-    click.option(
         "--ceilings", type=click.Path(dir_okay=False, path_type=Path), help="What the device achieves: a JSON file from a calibration."
-    ),
-    click.option(
-        "--runtime", type=click.Choice(("eager", "compile")), default="eager", show_default=True, help="compile fuses elementwise ops."
     ),
     click.option("--amp", type=click.Choice(("float16", "bfloat16")), default=None, help="Mixed precision, as autocast does it on a GPU."),
 )
 
 
+_FUSING = click.option(
+    "--runtime", type=click.Choice(("eager", "compile")), default="eager", show_default=True, help="compile fuses elementwise ops."
+)
+_RUNNING = click.option(
+    "--runtime", type=click.Choice(("eager", "compile", "onnxruntime")), default="eager", show_default=True,
+    help="compile fuses elementwise ops; onnxruntime is for tables and predictors.",
+)  # fmt: skip
+_SOURCE_OPTIONS = (
+    click.option("--device", "device_name", metavar="DEVICE", help=_DEVICE_HELP),
+    *_DEVICE_OPTIONS,
+    _RUNNING,
+    click.option("--table", "table", type=click.Path(dir_okay=False, path_type=Path), help="Measured times: a file of flopscope measure."),
+    click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Of a table: the threads."),
+    click.option("--machine", metavar="NAME", help="Of a table: the machine, as flopscope tables lists it. Default: this one."),
+    click.option("--predictor", type=click.Path(dir_okay=False, path_type=Path), help="A predictor: a file of flopscope learn."),
+)
+
+
+def _source_options(command: Command) -> Command:
+    return with_options(_SOURCE_OPTIONS, command)
+
+
 def _device_options(command: Command) -> Command:
-    return with_options(_DEVICE_OPTIONS, command)
+    return with_options((*_DEVICE_OPTIONS, _FUSING), command)
 
 
 @click.command()
 @click.argument("spec")
-@_device_options
+@_source_options
 @model_options
 @output_options(FORMATS)
 @click.option("--by", type=click.Choice(("module", "op", "kind")), default="module", show_default=True, help="What a row is.")
@@ -47,10 +65,14 @@ def _device_options(command: Command) -> Command:
 @click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="Draw the roofline into a .png, .svg or .pdf file too.")
 def latency(
     spec: str,
-    device_name: str,
+    device_name: str | None,
     ceilings: Path | None,
     runtime: Any,
     amp: Any,
+    table: Path | None,
+    threads: int,
+    machine: str | None,
+    predictor: Path | None,
     asked: Asked,
     style: str,
     output: Path | None,
@@ -58,14 +80,19 @@ def latency(
     depth: int | None,
     plot: Path | None,
 ) -> None:
-    """Tell how long the model of a SPEC takes on a device, with an error bar, and what bounds it."""
+    """Tell how long the model of a SPEC takes, with an error bar: on a device, by measured ops, or by a predictor learned from some."""
     if plot is not None:
         from flopscope.report.plot import check_plot
 
         check_plot(plot)
+    check_one(device=device_name, table=table, predictor=predictor)
+    _check_roofline(device_name, ceilings, runtime, amp, plot)
     with patience(f"analysing {spec}"):
-        found = _on(spec, asked, device_name, ceilings, runtime, amp, lambda report: report.latency)
-        text = _written(found, style, by, depth)
+        if device_name is not None:
+            found = _on(spec, asked, device_name, ceilings, runtime, amp, lambda report: report.latency)
+        else:
+            found = _by_measurements(spec, asked, table, predictor, runtime, threads, machine)
+        text = written(found, style, "op" if runtime == "onnxruntime" and by == "module" else by, depth)
         if plot is not None:
             from flopscope.report.plot import draw_roofline
 
@@ -77,6 +104,7 @@ def latency(
 
 @click.command()
 @click.argument("spec")
+@click.option("--device", "device_name", required=True, metavar="DEVICE", help=_DEVICE_HELP)
 @_device_options
 @model_options
 @output_options(("table", "json"))
@@ -139,12 +167,33 @@ def _on(
     return ask(asked.report(spec))(described, ceilings=known, runtime=runtime, amp=amp)
 
 
-def _written(found: Any, style: str, by: Any, depth: int | None) -> str:
-    if style == "json":
-        return str(found.to_json())
-    if style == "csv":
-        return str(found.to_csv(by, depth=depth))
-    depth = 3 if depth is None else depth
-    if style == "table":
-        return str(found.to_text(by, depth=depth))
-    return str(found.to_markdown(by, depth=depth) if style == "markdown" else found.to_table(by, style, depth=depth))
+def _check_roofline(device_name: str | None, ceilings: Path | None, runtime: str, amp: str | None, plot: Path | None) -> None:
+    """See that what belongs to a roofline is asked of one.
+
+    Raises:
+        OptionError: it is not.
+    """
+    if device_name is not None and runtime == "onnxruntime":
+        raise OptionError("the roofline of a device knows the runtimes eager and compile; onnxruntime needs --table or --predictor")
+    given = [name for name, value in (("--ceilings", ceilings), ("--amp", amp), ("--plot", plot)) if value is not None]
+    if device_name is None and given:
+        raise OptionError(f"{' and '.join(given)} belong to a roofline: give a --device")
+
+
+def _by_measurements(
+    spec: str, asked: Asked, table: Path | None, predictor: Path | None, runtime: str, threads: int, machine: str | None
+) -> Any:
+    """The latency of a model by a table, or by a predictor that was learned from one."""
+    from flopscope.latency.predictor import Predictor
+    from flopscope.latency.table.source import MeasuredOps
+    from flopscope.latency.table.store import Store
+    from flopscope.report.latency import Latency
+    from flopscope.report.measured_ops import graph_of
+
+    if table is None:
+        assert predictor is not None
+        learned = Predictor.load(predictor)
+        return Latency(graph_of(spec, asked, runtime, threads), learned)
+    with Store(table) as store:
+        times = MeasuredOps.read(store, store.setting(runtime, threads, machine))
+    return Latency(graph_of(spec, asked, runtime, threads), times)

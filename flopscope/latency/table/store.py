@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from flopscope.errors import OptionError
-from flopscope.latency.table.setting import Setting
+from flopscope.latency.table.setting import Setting, machine_name
 
 _FORMAT, _MARK = 1, 0x466C6F74
 """SQLite's ``user_version`` and ``application_id`` of these files."""
@@ -106,6 +107,23 @@ class Store:
         sql = """SELECT machine, runtime, version, threads, (SELECT count(*) FROM times WHERE setting = settings.id) FROM settings
             ORDER BY machine, runtime, version, threads"""
         return [(Setting(*row[:4]), int(row[4])) for row in self._rows(sql)]
+
+    def setting(self, runtime: str, threads: int, machine: str | None = None) -> Setting:
+        """The setting of a machine, by default of this one; of several versions, the last in the order of their numbers.
+
+        Raises:
+            OptionError: there is none.
+        """
+        wanted = machine if machine is not None else machine_name()
+        fit = [
+            setting for setting, _ in self.settings() if (setting.machine, setting.runtime, setting.threads) == (wanted, runtime, threads)
+        ]
+        if not fit:
+            raise OptionError(
+                f"{self.path} has no times of {runtime} with {threads} threads on {wanted}; flopscope tables --table {self.path} lists "
+                "what it has, and flopscope measure MODEL adds to it"
+            )
+        return max(fit, key=lambda setting: [int(number) for number in re.findall(r"\d+", setting.version)])
 
     def times(self, setting: Setting) -> dict[str, Measured]:
         """The times of a setting by key.
