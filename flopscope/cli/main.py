@@ -19,7 +19,7 @@ from flopscope.cli.diff import diff
 from flopscope.cli.explain import conventions, doctor, explain, why
 from flopscope.cli.fit import fit
 from flopscope.cli.latency import devices, energy, latency
-from flopscope.cli.measure import learn, measure, tables
+from flopscope.cli.measure import calibrate, learn, measure, tables
 from flopscope.cli.memory import memory
 from flopscope.cli.output import emit, nobody_reads, patience, results_only
 from flopscope.cli.report import report
@@ -178,8 +178,8 @@ def compare(
 
 
 _MORE = (
-    report, diff, check, memory, train, fit, latency, measure, tables, learn, energy, devices, advise, sweep, explain, why, doctor,
-    conventions, schema,
+    report, diff, check, memory, train, fit, latency, calibrate, measure, tables, learn, energy, devices, advise, sweep, explain, why,
+    doctor, conventions, schema,
 )  # fmt: skip
 for command in _MORE:
     main.add_command(command)

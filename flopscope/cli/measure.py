@@ -1,4 +1,4 @@
-"""``flopscope measure``, ``tables`` and ``learn``: measured times of ops on this machine, kept in a file."""
+"""``flopscope calibrate``, ``measure``, ``tables`` and ``learn``: what is measured on this machine, and kept in files."""
 
 from __future__ import annotations
 
@@ -47,16 +47,34 @@ def measure(
     from flopscope.report.measured_ops import Measuring
 
     setting = Setting.here(runtime, threads)
-    measuring = Measuring.of(spec, asked, setting)
-    with Store(table_path(table), create=True) as store, patience(f"measuring {spec}"):
+    with patience(f"measuring {spec}"), Store(table_path(table), create=True) as store:
+        measuring = Measuring.of(spec, asked, setting)
         outcome = measuring.measure(store)
         if whole:
             measuring.run_whole(store)
         found = measuring.latency(store)
     emit(written(found, style, "op" if runtime == "onnxruntime" and by == "module" else by, depth), output)
-    click.echo(f"{outcome.measured} ops are new in {table_path(table)}", err=True)
+    if outcome.measured:
+        click.echo(f"{outcome.measured} ops are new in {table_path(table)}", err=True)
     for why in sorted(set(outcome.failed.values())):
         click.echo(f"not measured: {why}", err=True)
+
+
+@click.command()
+@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Threads that PyTorch may use.")
+@click.option(
+    "--output", "-o", type=click.Path(file_okay=False, path_type=Path), help="Folder for the files. Default: the user's cache folder."
+)
+def calibrate(threads: int, output: Path | None) -> None:
+    """Measure what this machine's processor achieves, in a minute or so: then --device here is this machine."""
+    from flopscope.latency.calibrating import calibrate, lines_of
+    from flopscope.latency.user_files import user_folder
+
+    found = calibrate(threads, progress=lambda done, of, what: click.echo(f"{done} of {of}: {what}", err=True))
+    paths = found.save(output if output is not None else user_folder())
+    for line in lines_of(found):
+        click.echo(line)
+    click.echo(f"wrote {paths[0]} and {paths[1]}", err=True)
 
 
 @click.command()

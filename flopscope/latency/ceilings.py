@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from flopscope.errors import OptionError
-from flopscope.latency.device import Device, device_names
+from flopscope.latency.device import HERE, Device, device_names
 from flopscope.latency.device import device as find_device
 from flopscope.latency.families import CONTRACTIONS, FAMILIES
+from flopscope.latency.user_files import user_folder
 
 COMPUTE: Final = {"conv": 0.6, "conv1x1": 0.6, "depthwise": 0.2, "grouped": 0.2, "matmul": 0.6, "attention": 0.4}
 """Assumed parts of the peak rate of arithmetic that contractions reach, by family."""
@@ -86,11 +87,21 @@ def file_name(device_name: str, runtime: str, amp: str | None) -> str:
 
 def known(device: Device, runtime: str, amp: str | None) -> Ceilings:
     """The ceilings that flopscope has of a device that it knows, used in this way; where it has none, assumed ones."""
+    if device.name == HERE:
+        return _of_here(device, file_name(HERE, runtime, amp))
     if device != _own(device.name):
         return assumed(device)
     name = file_name(device.name, runtime, amp)
     entry = resources.files("flopscope.latency") / "calibrated" / name
     return parse_ceilings(json.loads(entry.read_text(encoding="utf-8")), name) if entry.is_file() else assumed(device)
+
+
+def _of_here(device: Device, name: str) -> Ceilings:
+    """Those of the last calibration, if it is of this description."""
+    path = user_folder() / name
+    if not path.is_file() or find_device(HERE) != device:
+        return assumed(device)
+    return read_ceilings(path)
 
 
 def _own(name: str) -> Device | None:

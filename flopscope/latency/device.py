@@ -12,8 +12,11 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from flopscope.errors import OptionError
+from flopscope.latency.user_files import user_folder
 
 KINDS = ("gpu", "cpu", "phone")
+HERE = "here"
+"""The name of this machine, as a calibration describes it."""
 _NUMBERS = ("bandwidth_bytes_per_second", "cache_bytes", "cache_bandwidth_bytes_per_second", "launch_seconds", "power_watts")
 _REQUIRED = ("bandwidth_bytes_per_second",)
 _BY_NAME = ("peak_flops", "vector_flops", "picojoules_per_mac", "picojoules_per_byte")
@@ -103,7 +106,7 @@ def _known(name: str) -> Device:
 
 
 def device(name: str | Path | Device) -> Device:
-    """The device of a name such as ``"rtx4090"``, or of a TOML file such as ``"my.toml"``.
+    """The device of a name such as ``"rtx4090"``, of a TOML file such as ``"my.toml"``, or ``"here"``: this machine, once calibrated.
 
     Raises:
         OptionError: there is no such device, or the file cannot be read or describes none.
@@ -117,16 +120,29 @@ def device(name: str | Path | Device) -> Device:
     text = str(name)
     if text in device_names():
         return _known(text)
+    if text == HERE:
+        return _here()
     if not text.endswith(".toml"):
         near = difflib.get_close_matches(text.lower().replace("-", "").replace(" ", ""), device_names(), 1, 0.5)
         hint = f" (did you mean {near[0]}?)" if near else ""
-        raise OptionError(f"there is no device {text!r}{hint}; known are {', '.join(device_names())}, or give a file such as my.toml")
+        raise OptionError(
+            f"there is no device {text!r}{hint}; known are {', '.join(device_names())} and {HERE}, or give a file such as my.toml"
+        )
     path = Path(text)
     try:
         written = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise OptionError(f"the device {text!r} cannot be read: {getattr(error, 'strerror', None) or error}") from error
     return parse_device(written, path.stem, text)
+
+
+def _here() -> Device:
+    path = user_folder() / f"{HERE}.toml"
+    if not path.is_file():
+        raise OptionError(
+            f"the device {HERE!r} is this machine as flopscope calibrate measured it, but there is no {path}: calibrate first"
+        )
+    return device(path)
 
 
 def parse_device(text: str, name: str, where: str) -> Device:

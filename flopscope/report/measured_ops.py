@@ -28,14 +28,14 @@ class Measuring:
     Attributes:
         graph: the ops, nodes or kernels that the runtime makes of it.
         setting: this machine, the runtime and its threads.
-        loaded: the PyTorch model with its inputs; ``None`` for a file.
-        path: the ONNX file; ``None`` for a PyTorch model.
+        spec: what to measure.
+        asked: how it is built.
     """
 
     graph: Graph
     setting: Setting
-    loaded: Any = None
-    path: Path | None = None
+    spec: str
+    asked: Any
 
     @classmethod
     def of(cls, spec: str, asked: Any, setting: Setting) -> Measuring:
@@ -50,10 +50,7 @@ class Measuring:
             OptionError: the runtime does not run such a model.
             FlopscopeError: it cannot be built or traced.
         """
-        graph = graph_of(spec, asked, setting.runtime, setting.threads)
-        if setting.runtime == "onnxruntime":
-            return cls(graph, setting, path=Path(spec))
-        return cls(graph, setting, asked.load(spec))
+        return cls(graph_of(spec, asked, setting.runtime, setting.threads), setting, spec, asked)
 
     def measure(self, store: Store) -> Outcome:
         """Measure what a table lacks."""
@@ -72,14 +69,15 @@ class Measuring:
         return seconds
 
     def _run(self) -> float:
-        if self.path is not None:
-            return run_file(str(self.path), self.setting.threads)
-        model, args = made_real(self.loaded.model), real_inputs(list(self.loaded.args))
+        if self.setting.runtime == "onnxruntime":
+            return run_file(self.spec, self.setting.threads)
+        loaded = self.asked.load(self.spec)
+        model, args = made_real(loaded.model), real_inputs(list(loaded.args))
         if self.setting.runtime == "compile":
             import torch
 
             model = torch.compile(model, dynamic=False)
-        return run_model(model, args, real_inputs(dict(self.loaded.kwargs)), self.setting.threads)
+        return run_model(model, args, real_inputs(dict(loaded.kwargs)), self.setting.threads)
 
 
 def graph_of(spec: str, asked: Any, runtime: str, threads: int) -> Graph:

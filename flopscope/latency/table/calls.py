@@ -86,15 +86,18 @@ def bindings(signature: Signature) -> Iterator[Bound]:
     for overload in _overloads(signature):
         args: list[Any] = []
         kwargs: dict[str, Any] = {}
+        needed = 0
         for argument, value in zip(overload._schema.arguments, signature.arguments.values(), strict=True):
             plain = _plain(value, argument.name)
             if argument.name in _UNSAID:
                 continue
+            usual = argument.has_default_value() and plain == argument.default_value
             if not argument.kwarg_only:
                 args.append(plain)
+                needed = needed if usual else len(args)
             elif plain is not None and plain != argument.default_value:
                 kwargs[argument.name] = plain
-        yield Bound(overload, tuple(args), kwargs)
+        yield Bound(overload, tuple(args[:needed]), kwargs)  # as models call it: what is last and as usual is not said
 
 
 def _overloads(signature: Signature) -> Iterator[Any]:
