@@ -14,12 +14,14 @@ from flopscope.cost import FLOPS_PER_MAC
 from flopscope.errors import OptionError
 from flopscope.graph import Op, Signature, TensorType
 from flopscope.latency.block import Block, priced
+from flopscope.latency.families import family_of
 from flopscope.latency.table.contractions import priced_parts
+from flopscope.rules import price
 
 LINEAR = ("dense_macs", "grouped_macs", "other_flops", "access_bytes")
 """The features that a time grows with in a line."""
-KIND = "kind="
-"""The prefix of the features that are 1 for one kind and 0 for all others."""
+KIND, FAMILY = "kind=", "family="
+"""The prefixes of the features that are 1 for one kind, or one family of kinds, and 0 for all others."""
 
 
 @singledispatch
@@ -50,6 +52,7 @@ def _of_signature(signature: Signature) -> dict[str, float]:
     spatial = weight.shape[2:] if weight is not None and main.kind.startswith("conv") else main.get("kernel_size", ())
     return {
         f"{KIND}{signature.kind}": 1,
+        **_family(main),
         **_sizes("input", source.shape),
         **_sizes("output", target.shape),
         "weight_elements": weight.elements if weight is not None else 0,
@@ -77,11 +80,6 @@ def _of_block(block: Block) -> dict[str, float]:
     }
 
 
-def kind_of(item: Op | Signature | Block) -> str:
-    """The kind of an op or a block."""
-    return item.kind
-
-
 def _sizes(name: str, shape: Sequence[int]) -> dict[str, float]:
     """Channels are the second dimension of an image, and the last of anything else."""
     elements = TensorType.of(tuple(shape)).elements
@@ -99,6 +97,12 @@ def _work(signatures: Sequence[Signature]) -> Mapping[str, float]:
         "other_flops": sum(cost.flops - FLOPS_PER_MAC * cost.macs for cost in costs),
         "access_bytes": sum(cost.access_bytes for cost in costs),
     }
+
+
+def _family(signature: Signature) -> dict[str, float]:
+    """What an op has in common with ops of other kinds; nothing where no rule prices it, as of most nodes of a runtime."""
+    cost = price(signature)
+    return {} if cost is None else {f"{FAMILY}{family_of(signature, cost)}": 1}
 
 
 def _work_of_whole(signature: Signature, parts: Sequence[Signature]) -> Mapping[str, float]:

@@ -9,16 +9,17 @@ import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from flopscope.errors import FlopscopeError, InputError, OptionError
+from flopscope.errors import FlopscopeError, OptionError
 from flopscope.graph import Graph, Op, Signature
 from flopscope.latency.block import Block
 from flopscope.latency.estimate import Estimate, combined
-from flopscope.latency.features import KIND, LINEAR, features_of, kind_of
+from flopscope.latency.features import FAMILY, KIND, LINEAR, features_of
 from flopscope.latency.regression import Regression, fitted
 from flopscope.latency.source import summed
 from flopscope.latency.trees import Array
@@ -54,16 +55,22 @@ class Predictor:
         """What it has seen."""
         return frozenset(name.removeprefix(KIND) for name in self.regression.names if name.startswith(KIND))
 
+    @cached_property
+    def _seen(self) -> frozenset[str]:
+        """The features that say what an op is: its kind, or the family of it, of which one must have been seen."""
+        return frozenset(name for name in self.regression.names if name.startswith((KIND, FAMILY)))
+
     def estimate(self, op: Op | Signature | Block) -> Estimate | None:
-        """The time of an op, all its runs together, or of a block; ``None`` for a kind that it has not seen, or that no rule prices."""
+        """The time of an op, all its runs together, or of a block; ``None`` for what it has seen no kin of, or without a rule."""
         key = op.signature if isinstance(op, Op) else op
-        if kind_of(key) not in self.kinds:
-            return None
         if key not in self._known:
             try:
-                self._known[key] = self.regression.estimate(features_of(key), self.name)
-            except InputError:
+                features = features_of(key)
+            except FlopscopeError:  # no rule prices it
                 return None
+            if not any(name in self._seen for name in features):
+                return None
+            self._known[key] = self.regression.estimate(features, self.name)
         return self._known[key] * op.times if isinstance(op, Op) and op.times != 1 else self._known[key]
 
     def total(self, graph: Graph) -> Estimate:

@@ -44,13 +44,19 @@ def _convolution(signature: Signature) -> Signature:
 
 def _product(signature: Signature) -> Signature:
     a, b = signature["input0"], signature["input1"]
-    a = _turned(a, bool(signature.get("attribute_transA")))
-    b = _turned(b, bool(signature.get("attribute_transB")))
+    a = _turned(a, signature.get("attribute_transBatchA"), signature.get("attribute_transA"))
+    b = _turned(b, signature.get("attribute_transBatchB"), signature.get("attribute_transB"))
     return Signature("aten::matmul", "matmul", {"a": a, "b": b}, signature.outputs[:1])
 
 
-def _turned(type: TensorType, turned: bool) -> TensorType:
-    return TensorType.of((*type.shape[:-2], type.shape[-1], type.shape[-2]), type.dtype) if turned else type
+def _turned(type: TensorType, first_goes_in: Any, turned: Any) -> TensorType:
+    """An operand as the product sees it: the first dimension moved to the last but one, then the last two exchanged, where it says so."""
+    shape = type.shape
+    if first_goes_in:
+        shape = (*shape[1:-1], shape[0], shape[-1])
+    if turned:
+        shape = (*shape[:-2], shape[-1], shape[-2])
+    return TensorType.of(shape, type.dtype)
 
 
 def _numbers(given: Any, count: int, default: int) -> tuple[int, ...]:

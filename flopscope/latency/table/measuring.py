@@ -13,6 +13,8 @@ from flopscope.latency.table.rounds import Clock, in_rounds, judged, measured
 from flopscope.latency.table.setting import Setting
 from flopscope.latency.table.store import Measured, Store
 
+TRIES = 3
+"""How often an op is measured anew that was too noisy."""
 Progress = Callable[[int, int], None]
 """Called with how many ops are done, and how many there are."""
 
@@ -52,7 +54,14 @@ def measure_eager(
             return Outcome()
         outcome = Outcome()
         for batch in eager.batches(graph, wanted, outcome.failed):
-            _keep(store, setting, outcome, *judged(in_rounds(batch, wanted & {each.key for each in batch}, clock)))
+            asked = wanted & {each.key for each in batch}
+            for _ in range(TRIES):
+                kept, noisy = judged(in_rounds(batch, asked, clock))
+                _keep(store, setting, outcome, kept)
+                asked = frozenset(noisy)
+                if not noisy:
+                    break
+            outcome.failed |= noisy
             if progress is not None:
                 progress(outcome.measured + len(outcome.failed), len(wanted))
     return outcome
@@ -64,10 +73,9 @@ def _check_here(setting: Setting, runtime: str) -> None:
         raise OptionError(f"ops can be measured here as {here}, but not as {setting}")
 
 
-def _keep(store: Store, setting: Setting, outcome: Outcome, kept: dict[str, Measured], noisy: dict[str, str]) -> None:
+def _keep(store: Store, setting: Setting, outcome: Outcome, kept: dict[str, Measured]) -> None:
     store.add(setting, kept.items())
     outcome.measured += len(kept)
-    outcome.failed |= noisy
 
 
 def measure_onnx_runtime(store: Store, setting: Setting, graph: Graph) -> Outcome:
@@ -87,7 +95,9 @@ def measure_onnx_runtime(store: Store, setting: Setting, graph: Graph) -> Outcom
     outcome = Outcome()
     if wanted:
         runs, outcome.failed = onnx_runtime.measured_nodes(ops, wanted, setting.threads)
-        _keep(store, setting, outcome, *judged(runs))
+        kept, noisy = judged(runs)
+        _keep(store, setting, outcome, kept)
+        outcome.failed |= noisy
     return outcome
 
 
@@ -123,5 +133,7 @@ def measure_compiled(
             if progress is not None:
                 progress(number, len(wanted))
         runs = in_rounds(found, frozenset(candidate.key for candidate in found), clock)
-        _keep(store, setting, outcome, *judged(runs, compiled.call_seconds()))
+        kept, noisy = judged(runs, compiled.call_seconds())
+        _keep(store, setting, outcome, kept)
+        outcome.failed |= noisy
     return outcome

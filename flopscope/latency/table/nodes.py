@@ -44,8 +44,11 @@ def runtime_graph(path: Path, threads: int = 1, inputs: Mapping[str, Any] | None
         optimised = Path(folder) / "optimised.onnx"
         try:
             session(str(path), threads, optimized_model_filepath=str(optimised))
-            events = profiled(optimised, threads, inputs, 1, Path(folder))
             model = onnx.load(str(optimised))
+            for number, node in enumerate(model.graph.node):  # the profiler finds names of its own for nodes that have none
+                node.name = f"{number} {node.name or node.op_type}"
+            onnx.save(model, str(optimised))
+            events = profiled(optimised, threads, inputs, 1, Path(folder))
         except MissingPackageError:
             raise
         except Exception as error:
@@ -143,7 +146,7 @@ class _Reader:
         signature = Signature(f"{TARGET}{node.domain or 'ai.onnx'}::{node.op_type}", node.op_type, arguments, tuple(types))
         outputs = tuple(self._new(name, type, "result") for name, type in zip(present, types, strict=False))
         inputs = tuple(self._values[name] for name in node.input if name in self._values)
-        return Op(0, signature, inputs, outputs, name=node.name)
+        return Op(0, signature, inputs, outputs, name=node.name.partition(" ")[2])
 
     def _arguments(self, node: Any) -> Iterator[tuple[str, Any]]:
         """The inputs by number, whether they are constants, what is in them where that may decide the size; then the attributes."""
