@@ -1,4 +1,4 @@
-"""How well times are told: ``python -m benchmarks.latency timm`` or ``tables``.
+"""How well times are told: ``python -m benchmarks.latency timm``, ``machine`` or ``tables``.
 
 ``timm``: the published throughputs of timm's models on an RTX 3090, an RTX 4090 and an i9-10940X (``latency/timm-*.csv`` in
 FLOPSCOPE_DATA). The roofline of each device is calibrated on a random tenth of the models and predicts the rest, for several draws. Beside
@@ -9,6 +9,9 @@ kernels.
 
 ``tables``: published tables of blocks against the latencies of published networks, and predictors that learn from 500 networks of
 NAS-Bench-201 and FBNet: `benchmarks.latency_tables`.
+
+``machine``: thirty models end to end on this machine, which must be quiet, and calibrated by ``flopscope calibrate``:
+`benchmarks.latency_machine`.
 """
 
 from __future__ import annotations
@@ -301,7 +304,7 @@ def save_ceilings(folder: Path) -> None:
 def main() -> None:
     """Run a proof."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("proof", choices=("timm", "tables"))
+    parser.add_argument("proof", choices=("timm", "machine", "tables"))
     parser.add_argument("--seeds", type=int, default=10, help="how many random tenths")
     parser.add_argument("--save-ceilings", type=Path, help="write the ceilings of all models into this folder too")
     asked = parser.parse_args()
@@ -309,6 +312,12 @@ def main() -> None:
         from benchmarks.latency_tables import tables
 
         tables()
+        return
+    if asked.proof == "machine":
+        from benchmarks.latency_machine import judge, measure
+
+        measure()
+        judge()
         return
     timm(asked.seeds)
     if asked.save_ceilings is not None:
