@@ -16,10 +16,13 @@ from flopscope import Cost
 from flopscope.errors import OptionError
 from nas import models
 from nas.genotype import Genotype, published
+from nas.models.configured import load_config, network_of
 from nas.spaces.darts.network import CellNetwork, NetworkShape
 
 SMALL_SIDE = 64
 """Images up to this many pixels high and wide get the small stem of the hand-made networks."""
+CONFIG = ".config"
+"""How the files of `nas.models.configured` end."""
 OF_DATA = ("classes", "channels_in")
 """Options of the factories that the images decide."""
 
@@ -32,6 +35,7 @@ def build(network: Genotype | str, image: tuple[int, int, int], classes: int, sh
     ``mobilenet_v2:width=0.5``               the same with options of its factory
     ``published:DARTS_V2``                   the cells of a published search
     ``path/to/genotype.json``, a run folder  the cells of a file, or those that a search found
+    ``path/to/net.config``                   a network of ProxylessNAS or Once-for-All, with a classifier for the classes at hand
     ======================================  ===============================================================
 
     Args:
@@ -48,11 +52,13 @@ def build(network: Genotype | str, image: tuple[int, int, int], classes: int, sh
     spec = network if isinstance(network, Genotype) else genotype_of(network) or network
     if isinstance(spec, Genotype):
         return CellNetwork(spec, shape, classes, image[0], auxiliary=auxiliary)
+    if spec.endswith(CONFIG):
+        return _configured(spec, image, classes)
     name, _, text = spec.partition(":")
     if name not in models.__all__:
         raise OptionError(
             f"{spec!r} names no network: expected one of {', '.join(models.__all__)}, as in mobilenet_v2:width=0.5; published:NAME; a "
-            "genotype as a .json file; or the folder of a run"
+            "genotype as a .json file; a net.config; or the folder of a run"
         )
     factory: Callable[..., nn.Module] = getattr(models, name)
     options = {"classes": classes, "channels_in": image[0], "small_input": max(image[1:]) <= SMALL_SIDE, **_options(spec, text, factory)}
@@ -60,6 +66,18 @@ def build(network: Genotype | str, image: tuple[int, int, int], classes: int, sh
         return factory(**options)
     except TypeError as error:  # such as a text where a number is needed
         raise OptionError(f"{spec!r} cannot be built: {error}") from error
+
+
+def _configured(path: str, image: tuple[int, int, int], classes: int) -> nn.Module:
+    config = load_config(path)
+    classifier = config.get("classifier")
+    if isinstance(classifier, dict):
+        config = {**config, "classifier": {**classifier, "out_features": classes}}
+    network = network_of(config)
+    first = next(layer for layer in network.modules() if isinstance(layer, nn.Conv2d))
+    if first.in_channels != image[0]:
+        raise OptionError(f"{path} is a network for images of {first.in_channels} channels, but these have {image[0]}")
+    return network
 
 
 def genotype_of(spec: str) -> Genotype | None:
