@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from torch import Tensor, nn
+
+from nas.spaces.choice import Choice
 
 Weights = Mapping[str, Tensor]
 """The weights of candidates by the kind of choice, each of shape ``[choices, candidates]``, rows on the simplex."""
@@ -25,6 +27,19 @@ class SuperNet(Protocol):
 
     def weights(self) -> dict[str, Tensor]:
         """The weights of the candidates, with a derivative by the architecture parameters."""
+
+
+class PathNet(SuperNet, Protocol):
+    """A supernet that can run one path alone."""
+
+    def architecture(self) -> Mapping[str, nn.Parameter]:
+        """The architecture parameters by the kind of choice, each of shape ``[choices, candidates]``; probabilities are their softmax."""
+
+    def choices(self) -> Mapping[str, Sequence[Sequence[Choice]]]:
+        """By kind, for each row the choices that follow it: several where cells share parameters."""
+
+    def modules(self) -> Iterator[nn.Module]:
+        """All modules."""
 
 
 Cost = Callable[[Weights], Tensor]
